@@ -1,0 +1,84 @@
+
+/*
+ * The envelope that workers send each other through Redis.  It is JSON, and it
+ * is not trusted: lengths, types and ranges are checked, unknown keys are
+ * ignored, another version is refused.
+ *
+ *   {"v":1,"w":"9f3c...","t":"events","epoch":"...","events":[
+ *      [seq,id,user_id,"username","role","type","text",at_ms],...]}
+ *   {"v":1,"w":"...","t":"reactions","reactions":[
+ *      [user_id,"username",stamp_id],...]}
+ *   {"v":1,"w":"...","t":"viewers","count":12}
+ *   {"v":1,"w":"...","t":"beat","n":77}
+ *
+ * "w" is the sender's random worker id.
+ */
+
+
+#ifndef _FCC_BUS_H_INCLUDED_
+#define _FCC_BUS_H_INCLUDED_
+
+
+#include <fcc.h>
+#include <fcc_proto.h>
+
+
+#define FCC_BUS_WORKER_LEN   16         /* hex digits */
+#define FCC_BUS_EPOCH_MAX    36
+#define FCC_BUS_ITEMS_MAX    512        /* events or reactions of an envelope */
+#define FCC_BUS_SIZE_MAX     (1024 * 1024)
+
+
+typedef enum {
+    FCC_BUS_EVENTS = 1,
+    FCC_BUS_REACTIONS,
+    FCC_BUS_VIEWERS,
+    FCC_BUS_BEAT
+} fcc_bus_e;
+
+
+typedef struct {
+    fcc_bus_e    type;
+    fcc_str_t    worker;
+    fcc_str_t    epoch;         /* EVENTS */
+    int64_t      n;             /* VIEWERS: count, BEAT: the nonce */
+    size_t       items;         /* EVENTS, REACTIONS */
+    void        *root;
+    void        *array;
+} fcc_bus_t;
+
+
+typedef struct {
+    int64_t      user_id;
+    int64_t      stamp_id;
+    fcc_str_t    username;
+} fcc_bus_reaction_t;
+
+
+/* FCC_OK and fcc_bus_free() is due, or FCC_ERROR and it is not */
+int fcc_bus_read(fcc_bus_t *bus, const unsigned char *data, size_t len);
+
+void fcc_bus_free(fcc_bus_t *bus);
+
+/* the i-th item; FCC_ERROR when it is not one.  Strings live until free.
+ * seq and at >= 1, ids >= 0, and all text is valid UTF-8 without NUL. */
+int fcc_bus_event(fcc_bus_t *bus, size_t i, fcc_event_t *e);
+int fcc_bus_reaction(fcc_bus_t *bus, size_t i, fcc_bus_reaction_t *r);
+
+/*
+ * Writing: begin, an item each, end.  Overflow is b->full.
+ * An event takes at most FCC_PROTO_EXPANSION times its texts' bytes and
+ * FCC_PROTO_OVERHEAD.
+ */
+void fcc_bus_events_begin(fcc_buf_t *b, const fcc_str_t *worker,
+    const fcc_str_t *epoch);
+void fcc_bus_event_put(fcc_buf_t *b, const fcc_event_t *e, int first);
+void fcc_bus_reactions_begin(fcc_buf_t *b, const fcc_str_t *worker);
+void fcc_bus_reaction_put(fcc_buf_t *b, const fcc_bus_reaction_t *r,
+    int first);
+void fcc_bus_end(fcc_buf_t *b);
+void fcc_bus_viewers(fcc_buf_t *b, const fcc_str_t *worker, int64_t count);
+void fcc_bus_beat(fcc_buf_t *b, const fcc_str_t *worker, int64_t nonce);
+
+
+#endif /* _FCC_BUS_H_INCLUDED_ */
