@@ -1,0 +1,256 @@
+
+/*
+ * The only SQL of the module: look-ups, the write batch, catch-up.
+ *
+ * A store is one fcchat_postgres in one worker.  Nothing here knows a socket of
+ * a client or a room; whoever asks gives a handler.  A question may outlive who
+ * asked: then the asker calls forget(), and the handler is not called any more.
+ *
+ * Every question names its schema.  Look-ups run with
+ * set_config('search_path', '"schema", public', true) in the job's own
+ * transaction, so that a connection carries nothing from one tenant to another
+ * and a pooler in transaction mode does no harm.
+ */
+
+
+#ifndef _NGX_HTTP_FCCHAT_STORE_H_INCLUDED_
+#define _NGX_HTTP_FCCHAT_STORE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http_fcchat_pg.h>
+#include <fcc_proto.h>
+
+
+#define NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX  63
+#define NGX_HTTP_FCCHAT_STORE_EPOCH_MAX   36
+
+/* bounds of the write queue of a worker and how long a message may wait */
+#define NGX_HTTP_FCCHAT_STORE_QUEUE_MAX   (1024 * 1024)     /* bytes */
+#define NGX_HTTP_FCCHAT_STORE_BATCH_MAX   1000              /* rows */
+#define NGX_HTTP_FCCHAT_STORE_WAIT        5000              /* ms */
+
+#define NGX_HTTP_FCCHAT_STORE_REACTIONS   10000     /* waiting to be stored */
+#define NGX_HTTP_FCCHAT_STORE_REACT_TICK  200       /* ms between batches */
+
+
+typedef struct ngx_http_fcchat_store_s       ngx_http_fcchat_store_t;
+typedef struct ngx_http_fcchat_store_ask_s   ngx_http_fcchat_store_ask_t;
+typedef struct ngx_http_fcchat_store_item_s  ngx_http_fcchat_store_item_t;
+
+
+/* the outcome of a look-up or of an item */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_STORE_OK = 0,
+
+    /* no such row (session unknown or expired, no user, no room) */
+    NGX_HTTP_FCCHAT_STORE_NONE,
+
+    /* the server is away, busy, read-only, out of connections, ... */
+    NGX_HTTP_FCCHAT_STORE_UNAVAILABLE,
+
+    /* the schema lacks our tables (or the schema itself is missing): logged
+     * once per schema and minute, with the file to apply */
+    NGX_HTTP_FCCHAT_STORE_SCHEMA,
+
+    /* items only: this row was refused by the database (a constraint, a check
+     * of the site's own); its neighbours were committed */
+    NGX_HTTP_FCCHAT_STORE_REJECTED,
+
+    /* items only: the room is gone or not active any more */
+    NGX_HTTP_FCCHAT_STORE_ROOM_GONE,
+
+    /* items only: the user is gone or not active any more */
+    NGX_HTTP_FCCHAT_STORE_USER_GONE
+} ngx_http_fcchat_store_rc_e;
+
+
+typedef struct {
+    int64_t                         id;
+    ngx_str_t                       username;
+    ngx_str_t                       password;   /* encoded, for the hash */
+    unsigned                        active:1;
+    unsigned                        staff:1;
+} ngx_http_fcchat_store_user_t;
+
+
+typedef struct {
+    int64_t                         id;
+    int64_t                         stream_id;  /* 0: NULL */
+    ngx_str_t                       epoch;
+    int64_t                         head;
+} ngx_http_fcchat_store_room_t;
+
+
+typedef struct {
+    int64_t                         room_id;
+    ngx_str_t                       epoch;
+    int64_t                         head;
+} ngx_http_fcchat_store_head_t;
+
+
+/*
+ * The answer to a look-up.  What it points to lives during the handler only.
+ * kind says which member is valid, and only when rc is OK.
+ */
+
+typedef struct {
+    ngx_http_fcchat_store_rc_e      rc;
+    ngx_str_t                       data;       /* session: session_data */
+    ngx_http_fcchat_store_user_t    user;
+    ngx_http_fcchat_store_room_t    room;       /* room, events: as of then */
+    ngx_uint_t                      n;          /* stamps, events, heads */
+    fcc_stamp_t                    *stamps;
+    fcc_event_t                    *events;     /* ascending seq */
+    ngx_http_fcchat_store_head_t   *heads;
+} ngx_http_fcchat_store_answer_t;
+
+
+typedef void (*ngx_http_fcchat_store_ask_pt)(void *data,
+    ngx_http_fcchat_store_answer_t *answer);
+
+
+/*
+ * A message on its way to the log.  Made by item(), filled by the caller, taken
+ * by write(); done() is called exactly once after the fate is known, never from
+ * inside write(); the item is freed after done() returns.  room and client are
+ * the caller's; a client that goes sets item->client to NULL.
+ */
+
+struct ngx_http_fcchat_store_item_s {
+    ngx_queue_t                     queue;          /* the store's */
+    void                           *room;
+    void                           *client;
+    void                          (*done)(ngx_http_fcchat_store_item_t *item);
+
+    ngx_str_t                       schema;         /* lives as long as room */
+    int64_t                         room_id;
+    int64_t                         user_id;
+    ngx_str_t                       cid;            /* in the item; "" then one
+                                                     * is made, so that our own
+                                                     * retries are safe */
+    ngx_str_t                       text;           /* in the item */
+    ngx_str_t                       username;       /* in the item; for the */
+    ngx_str_t                       role;           /* events it becomes */
+
+    /* the outcome, valid in done() */
+    ngx_http_fcchat_store_rc_e      rc;
+    unsigned                        again:1;        /* the cid was there: seq
+                                                     * and id are the first
+                                                     * one's, not a new event */
+    int64_t                         seq;
+    int64_t                         id;
+    int64_t                         at;             /* ms, UTC */
+    u_char                          epoch[NGX_HTTP_FCCHAT_STORE_EPOCH_MAX];
+    size_t                          epoch_len;
+
+    /* the store's */
+    size_t                          size;
+    ngx_msec_t                      deadline;
+    ngx_uint_t                      made_cid;
+};
+
+
+/* conf outlives the store; drained is called when the last written item of a
+ * batch has had its done(), so that the caller can publish what gathered */
+
+ngx_http_fcchat_store_t *ngx_http_fcchat_store_create(
+    ngx_http_fcchat_pg_conf_t *conf, void (*drained)(void *data), void *data,
+    ngx_log_t *log);
+void ngx_http_fcchat_store_destroy(ngx_http_fcchat_store_t *store);
+
+/* 1 when PostgreSQL can be asked now */
+ngx_uint_t ngx_http_fcchat_store_up(ngx_http_fcchat_store_t *store);
+
+/* messages and reactions not yet stored: an exiting worker waits for 0 */
+ngx_uint_t ngx_http_fcchat_store_pending(ngx_http_fcchat_store_t *store);
+
+
+/*
+ * Look-ups.  Each returns the question, or NULL when it can't be asked (away,
+ * too many, no memory): the handler is not called then.  Otherwise the handler
+ * is called exactly once, never from inside, unless forget() came first.
+ * Strings are copied.
+ */
+
+/* django_session by key, alive by the database's clock: answer->data */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_session(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *key,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* accounts_user by id: answer->user, active or not */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_user(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t id,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* chat_chatroom by name and is_active, with the head of its log (0 and the
+ * epoch it will have when nothing was written yet; epoch "" on a standby where
+ * the head is not made yet): answer->room */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_room(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *name,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* all of chat_chatstamp: answer->stamps */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_stamps(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* the events after seq, ascending, at most limit, with the users' present names
+ * and the room's epoch and head: answer->events, answer->room.  NONE: the room
+ * has no head.  What was deleted keeps its number, with type "deleted" and no
+ * text; where the user is gone user_id is 0 and username "" */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_events(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t after, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
+    void *data);
+
+/* epoch and head of each of these rooms that has one, in any order:
+ * answer->heads */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_heads(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t *rooms,
+    ngx_uint_t n, ngx_http_fcchat_store_ask_pt handler, void *data);
+
+void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
+
+
+/*
+ * An item with copies of the strings, or NULL.  The other members are the
+ * caller's to set before write().
+ */
+ngx_http_fcchat_store_item_t *ngx_http_fcchat_store_item(ngx_str_t *cid,
+    ngx_str_t *text, ngx_str_t *username, ngx_str_t *role);
+
+/* for an item that was not taken */
+void ngx_http_fcchat_store_item_free(ngx_http_fcchat_store_item_t *item);
+
+/*
+ * Takes the item into the next batch.  While one batch of the worker is in
+ * flight the next gathers; at rest an item goes with the next turn of the event
+ * loop.  NGX_BUSY when the queue is full (NGX_HTTP_FCCHAT_STORE_QUEUE_MAX),
+ * NGX_ERROR without memory, for a NUL in the text or the cid, or a schema that
+ * can't be one: the item is still the caller's.
+ *
+ * Each schema has a batch of its own in flight, so that tables which are locked
+ * or missing in one do not hold up the others.  Items of one room are done in
+ * the order of write(), and in the order of their numbers.
+ *
+ * UNAVAILABLE means unknown: the item may be in the log all the same, and the
+ * same cid gives its number then (again: 1).  It comes at the latest
+ * NGX_HTTP_FCCHAT_STORE_WAIT and the pool's timeout after write().
+ */
+ngx_int_t ngx_http_fcchat_store_write(ngx_http_fcchat_store_t *store,
+    ngx_http_fcchat_store_item_t *item);
+
+/*
+ * A reaction for streaming_streamreaction, in batches, not acknowledged: may
+ * lose what a crash of the worker finds in the queue (at most
+ * NGX_HTTP_FCCHAT_STORE_REACT_TICK plus one round trip).  NGX_BUSY when the
+ * queue is full.
+ */
+ngx_int_t ngx_http_fcchat_store_reaction(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t stream_id, int64_t user_id, int64_t stamp_id);
+
+
+#endif /* _NGX_HTTP_FCCHAT_STORE_H_INCLUDED_ */

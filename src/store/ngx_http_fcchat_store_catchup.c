@@ -1,0 +1,259 @@
+
+/*
+ * What a room's log holds: the events after a number, and the heads of many
+ * rooms at once.
+ */
+
+
+#include <ngx_http_fcchat_store_int.h>
+
+
+static ngx_int_t ngx_http_fcchat_store_events_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_store_event_read(PGresult *res,
+    ngx_uint_t row, fcc_event_t *e);
+static void ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, fcc_str_t *value);
+static ngx_int_t ngx_http_fcchat_store_heads_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+
+
+/*
+ * One statement, so that head and events are of one moment.  An event whose row
+ * is deleted, by a mark or for good, keeps its number: it comes as "deleted"
+ * without text, else readers would wait for it for ever.
+ */
+
+static const char  ngx_http_fcchat_store_events_sql[] =
+    "SELECT h.epoch, h.last_seq, e.seq, e.message_id, u.id, "
+    "floor(extract(epoch FROM e.at) * 1000)::bigint, "
+    "u.username, coalesce(u.is_staff, false), "
+    "CASE WHEN e.kind <> 'message' THEN e.kind "
+    "WHEN m.id IS NULL OR m.is_deleted THEN 'deleted' "
+    "ELSE m.message_type END, "
+    "CASE WHEN m.is_deleted THEN '' ELSE m.content END "
+    "FROM %s.fcchat_head h LEFT JOIN LATERAL ("
+    "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "
+    "AND l.seq > $2::bigint ORDER BY l.seq LIMIT $3::bigint) e ON true "
+    "LEFT JOIN %s.chat_chatmessage m ON m.id = e.message_id "
+    "LEFT JOIN accounts_user u ON u.id = e.user_id "
+    "WHERE h.room_id = $1::bigint ORDER BY e.seq";
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_events(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t room_id, int64_t after, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    const char                   *sql, *params[3];
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    sql = ngx_http_fcchat_store_sql(job->pool,
+                                    ngx_http_fcchat_store_events_sql, schema);
+
+    params[0] = ngx_http_fcchat_store_number(job->pool, room_id);
+    params[1] = ngx_http_fcchat_store_number(job->pool, after);
+    params[2] = ngx_http_fcchat_store_number(job->pool, limit);
+
+    if (sql == NULL
+        || params[0] == NULL
+        || params[1] == NULL
+        || params[2] == NULL
+        || ngx_http_fcchat_pg_query(job, sql, 3, params) != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_events_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_events_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    int64_t       last;
+    PGresult     *res;
+    ngx_int_t     i, n;
+    fcc_event_t  *e;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 10);
+
+    if (n < 1) {
+        return n ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    res = job->results[1];
+
+    ngx_http_fcchat_store_text(res, 0, 0, &answer->room.epoch);
+
+    if (answer->room.epoch.len > NGX_HTTP_FCCHAT_STORE_EPOCH_MAX
+        || ngx_http_fcchat_store_int(res, 0, 1, &answer->room.head) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (PQgetisnull(res, 0, 2)) {
+        return NGX_OK;
+    }
+
+    e = ngx_pcalloc(job->pool, n * sizeof(fcc_event_t));
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    answer->events = e;
+    answer->n = n;
+    last = 0;
+
+    for (i = 0; i < n; i++, e++) {
+        if (ngx_http_fcchat_store_event_read(res, i, e) != NGX_OK
+            || e->seq <= last)
+        {
+            return NGX_ERROR;
+        }
+
+        last = e->seq;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_event_read(PGresult *res, ngx_uint_t row,
+    fcc_event_t *e)
+{
+    static fcc_str_t  member = fcc_string("member");
+    static fcc_str_t  moderator = fcc_string("moderator");
+
+    if (ngx_http_fcchat_store_int(res, row, 2, &e->seq) != NGX_OK
+        || ngx_http_fcchat_store_int_null(res, row, 3, &e->id) != NGX_OK
+        || ngx_http_fcchat_store_int_null(res, row, 4, &e->user_id) != NGX_OK
+        || ngx_http_fcchat_store_int(res, row, 5, &e->at) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_fcchat_store_fcc_text(res, row, 6, &e->username);
+    ngx_http_fcchat_store_fcc_text(res, row, 8, &e->type);
+    ngx_http_fcchat_store_fcc_text(res, row, 9, &e->text);
+
+    e->role = ngx_http_fcchat_store_flag(res, row, 7) ? moderator : member;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, fcc_str_t *value)
+{
+    ngx_str_t  text;
+
+    ngx_http_fcchat_store_text(res, row, column, &text);
+
+    value->data = text.data;
+    value->len = text.len;
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_heads(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t *rooms, ngx_uint_t n,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    u_char                       *p, *array;
+    ngx_uint_t                    i;
+    const char                   *sql, *param;
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    sql = ngx_http_fcchat_store_sql(job->pool,
+                                    "SELECT room_id, epoch, last_seq "
+                                    "FROM %s.fcchat_head "
+                                    "WHERE room_id = ANY ($1::bigint[])",
+                                    schema);
+
+    array = ngx_pnalloc(job->pool, n * (NGX_INT64_LEN + 1) + sizeof("{}"));
+
+    if (sql == NULL || array == NULL) {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    p = array;
+    *p++ = '{';
+
+    for (i = 0; i < n; i++) {
+        p = ngx_sprintf(p, i ? ",%L" : "%L", rooms[i]);
+    }
+
+    *p++ = '}';
+    *p = '\0';
+
+    param = (const char *) array;
+
+    if (ngx_http_fcchat_pg_query(job, sql, 1, &param) != NGX_OK) {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_heads_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_heads_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    PGresult                      *res;
+    ngx_int_t                      i, n;
+    ngx_http_fcchat_store_head_t  *head;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 3);
+
+    if (n < 0) {
+        return NGX_ERROR;
+    }
+
+    res = job->results[1];
+
+    head = ngx_pcalloc(job->pool,
+                       (n + 1) * sizeof(ngx_http_fcchat_store_head_t));
+    if (head == NULL) {
+        return NGX_ERROR;
+    }
+
+    answer->heads = head;
+    answer->n = n;
+
+    for (i = 0; i < n; i++, head++) {
+        ngx_http_fcchat_store_text(res, i, 1, &head->epoch);
+
+        if (ngx_http_fcchat_store_int(res, i, 0, &head->room_id) != NGX_OK
+            || ngx_http_fcchat_store_int(res, i, 2, &head->head) != NGX_OK
+            || head->epoch.len > NGX_HTTP_FCCHAT_STORE_EPOCH_MAX)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

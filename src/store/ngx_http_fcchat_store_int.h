@@ -1,0 +1,169 @@
+
+/*
+ * What the files of the store share: the store itself, reading a PGresult,
+ * quoting, and what a failure means.
+ */
+
+
+#ifndef _NGX_HTTP_FCCHAT_STORE_INT_H_INCLUDED_
+#define _NGX_HTTP_FCCHAT_STORE_INT_H_INCLUDED_
+
+
+#include <ngx_http_fcchat_store.h>
+
+
+/* "schema" with each '"' doubled, and its NUL */
+#define NGX_HTTP_FCCHAT_STORE_IDENT_LEN                                       \
+    (2 * NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX + sizeof("\"\""))
+
+#define NGX_HTTP_FCCHAT_STORE_WARNINGS  64
+#define NGX_HTTP_FCCHAT_STORE_CLASSES   8
+
+
+typedef struct {
+    uint32_t                       hash;
+    time_t                         sec;
+} ngx_http_fcchat_store_warning_t;
+
+
+struct ngx_http_fcchat_store_s {
+    ngx_http_fcchat_pg_t          *pg;
+    ngx_log_t                     *log;
+
+    void                         (*drained)(void *data);
+    void                          *data;
+
+    /* the lanes with something to write, by schema */
+    ngx_rbtree_t                   lanes;
+    ngx_rbtree_node_t              sentinel;
+
+    /* items taken and not done yet */
+    ngx_uint_t                     nitems;
+    size_t                         size;
+
+    /* of the cids made here: no two stores draw the same seed */
+    uint64_t                       seed;
+    uint64_t                       serial;
+
+    /* reactions by schema */
+    ngx_queue_t                    groups;
+    ngx_uint_t                     nreactions;
+    ngx_event_t                    tick;
+
+    /* when what was last logged */
+    ngx_http_fcchat_store_warning_t
+                                   schemas[NGX_HTTP_FCCHAT_STORE_WARNINGS];
+    ngx_http_fcchat_store_warning_t
+                                   classes[NGX_HTTP_FCCHAT_STORE_CLASSES];
+
+    unsigned                       closing:1;
+};
+
+
+/* what to do about a job that did not commit */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_STORE_DONE = 0,     /* it did */
+    NGX_HTTP_FCCHAT_STORE_LATER,        /* the server: try again */
+    NGX_HTTP_FCCHAT_STORE_ROW,          /* one of the rows: find it */
+    NGX_HTTP_FCCHAT_STORE_MISSING       /* the schema */
+} ngx_http_fcchat_store_fate_e;
+
+
+/* tells the log as well, with bounds; schema: of the job */
+ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_fate(
+    ngx_http_fcchat_store_t *store, ngx_http_fcchat_pg_job_t *job,
+    ngx_str_t *schema);
+
+/* tells the log of an answer that is not what the query can give */
+void ngx_http_fcchat_store_malformed(ngx_http_fcchat_store_t *store,
+    const char *what);
+
+
+/* schema as an identifier with its quotes, NUL-terminated, or NULL when it
+ * can't be the name of one; ident has NGX_HTTP_FCCHAT_STORE_IDENT_LEN bytes */
+char *ngx_http_fcchat_store_ident(u_char *ident, ngx_str_t *schema);
+
+/* format with up to three %s for the identifier of schema; NULL as above or
+ * without memory */
+const char *ngx_http_fcchat_store_sql(ngx_pool_t *pool, const char *format,
+    ngx_str_t *schema);
+
+/* the job's first statement: the schema with public behind it, and UTC */
+ngx_int_t ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job,
+    ngx_str_t *schema);
+
+/* a decimal number for a parameter, or NULL */
+const char *ngx_http_fcchat_store_number(ngx_pool_t *pool, int64_t n);
+
+
+/* the rows of the job's n-th result when it has so many columns, else -1 */
+ngx_int_t ngx_http_fcchat_store_rows(ngx_http_fcchat_pg_job_t *job,
+    ngx_uint_t n, ngx_uint_t columns);
+
+/* NGX_ERROR: NULL, not a number, or beyond int64_t */
+ngx_int_t ngx_http_fcchat_store_int(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, int64_t *value);
+
+/* as above, but NULL gives 0 */
+ngx_int_t ngx_http_fcchat_store_int_null(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, int64_t *value);
+
+/* the bytes live as long as res; NULL gives "" */
+void ngx_http_fcchat_store_text(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, ngx_str_t *value);
+
+/* 1 for true */
+ngx_uint_t ngx_http_fcchat_store_flag(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column);
+
+
+/* look-ups: a job with its question, and what reads the answer */
+
+typedef ngx_int_t (*ngx_http_fcchat_store_read_pt)(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+
+struct ngx_http_fcchat_store_ask_s {
+    ngx_http_fcchat_store_t       *store;
+    ngx_http_fcchat_store_ask_pt   handler;     /* NULL: forgotten */
+    void                          *data;
+    ngx_http_fcchat_store_read_pt  read;
+    ngx_str_t                      schema;
+};
+
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_ask(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    ngx_http_fcchat_pg_job_t **job);
+
+/* asks; on failure the job is discarded, and NULL is returned */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_ask_send(
+    ngx_http_fcchat_store_ask_t *ask, ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_read_pt read, ngx_http_fcchat_store_ask_pt handler,
+    void *data);
+
+
+/*
+ * The batch as a job, and its answer into the items.  Not patient: the rooms
+ * that somebody else holds are left out, and their items get UNAVAILABLE.
+ */
+
+ngx_http_fcchat_pg_job_t *ngx_http_fcchat_store_append(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_queue_t *items,
+    ngx_uint_t patient);
+ngx_int_t ngx_http_fcchat_store_append_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_queue_t *items, ngx_uint_t n);
+
+
+void ngx_http_fcchat_store_write_init(ngx_http_fcchat_store_t *store);
+
+/* the server came back: no need to wait */
+void ngx_http_fcchat_store_write_up(ngx_http_fcchat_store_t *store);
+
+/* ends all that is left, after the pool's end */
+void ngx_http_fcchat_store_write_close(ngx_http_fcchat_store_t *store);
+
+void ngx_http_fcchat_store_reaction_init(ngx_http_fcchat_store_t *store);
+void ngx_http_fcchat_store_reaction_close(ngx_http_fcchat_store_t *store);
+
+
+#endif /* _NGX_HTTP_FCCHAT_STORE_INT_H_INCLUDED_ */

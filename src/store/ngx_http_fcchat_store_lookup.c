@@ -1,0 +1,422 @@
+
+/*
+ * Look-ups of one row or a few: session, user, room, stamps.
+ *
+ * A question lives in the pool of its job.  It ends when its handler has been
+ * called; forgotten, it still runs, and its answer is dropped.
+ */
+
+
+#include <ngx_http_fcchat_store_int.h>
+
+
+#define NGX_HTTP_FCCHAT_STORE_STAMPS  "10000"
+
+
+static void ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job);
+static const char *ngx_http_fcchat_store_param(ngx_pool_t *pool,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_fcchat_store_session_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_store_user_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_store_room_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_store_stamps_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_ask(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    ngx_http_fcchat_pg_job_t **jobp)
+{
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    job = ngx_http_fcchat_pg_job(store->log);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    ask = ngx_pcalloc(job->pool, sizeof(ngx_http_fcchat_store_ask_t));
+    if (ask == NULL) {
+        goto failed;
+    }
+
+    ask->schema.data = ngx_pstrdup(job->pool, schema);
+    if (ask->schema.data == NULL) {
+        goto failed;
+    }
+
+    ask->schema.len = schema->len;
+    ask->store = store;
+
+    if (ngx_http_fcchat_store_path(job, schema) != NGX_OK) {
+        goto failed;
+    }
+
+    job->handler = ngx_http_fcchat_store_ask_done;
+    job->data = ask;
+
+    *jobp = job;
+
+    return ask;
+
+failed:
+
+    ngx_http_fcchat_pg_discard(job);
+
+    return NULL;
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_ask_send(ngx_http_fcchat_store_ask_t *ask,
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_read_pt read,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    ask->read = read;
+    ask->handler = handler;
+    ask->data = data;
+
+    if (ask->store->closing
+        || ngx_http_fcchat_pg_send(ask->store->pg, NGX_HTTP_FCCHAT_PG_READ, job)
+           != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ask;
+}
+
+
+static void
+ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
+{
+    ngx_int_t                       rc;
+    ngx_http_fcchat_store_ask_t    *ask;
+    ngx_http_fcchat_store_answer_t  answer;
+
+    ask = job->data;
+
+    ngx_memzero(&answer, sizeof(ngx_http_fcchat_store_answer_t));
+
+    switch (ngx_http_fcchat_store_fate(ask->store, job, &ask->schema)) {
+
+    case NGX_HTTP_FCCHAT_STORE_DONE:
+        rc = ask->read(job, &answer);
+
+        if (rc == NGX_ERROR) {
+            ngx_http_fcchat_store_malformed(ask->store, "a look-up");
+            answer.rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+
+        } else if (rc == NGX_DECLINED) {
+            answer.rc = NGX_HTTP_FCCHAT_STORE_NONE;
+        }
+
+        break;
+
+    case NGX_HTTP_FCCHAT_STORE_MISSING:
+        answer.rc = NGX_HTTP_FCCHAT_STORE_SCHEMA;
+        break;
+
+    case NGX_HTTP_FCCHAT_STORE_ROW:
+
+        /* no row can match a value that is not even valid */
+
+        answer.rc = NGX_HTTP_FCCHAT_STORE_NONE;
+        break;
+
+    default:
+        answer.rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+        break;
+    }
+
+    if (ask->handler) {
+        ask->handler(ask->data, &answer);
+    }
+}
+
+
+void
+ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask)
+{
+    ask->handler = NULL;
+}
+
+
+static const char *
+ngx_http_fcchat_store_param(ngx_pool_t *pool, ngx_str_t *value)
+{
+    u_char  *p;
+
+    if (ngx_strlchr(value->data, value->data + value->len, '\0') != NULL) {
+        return NULL;
+    }
+
+    p = ngx_pnalloc(pool, value->len + 1);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_cpystrn(p, value->data, value->len + 1);
+
+    return (const char *) p;
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_session(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, ngx_str_t *key, ngx_http_fcchat_store_ask_pt handler,
+    void *data)
+{
+    const char                   *param;
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    param = ngx_http_fcchat_store_param(job->pool, key);
+
+    if (param == NULL
+        || ngx_http_fcchat_pg_query(job,
+                  "SELECT session_data FROM django_session "
+                  "WHERE session_key = $1 AND expire_date > now()",
+                  1, &param)
+           != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_session_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_session_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 1);
+
+    if (n < 1) {
+        return n ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    ngx_http_fcchat_store_text(job->results[1], 0, 0, &answer->data);
+
+    return NGX_OK;
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_user(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    int64_t id, ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    const char                   *param;
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    param = ngx_http_fcchat_store_number(job->pool, id);
+
+    if (param == NULL
+        || ngx_http_fcchat_pg_query(job,
+                  "SELECT id, username, password, is_active, is_staff "
+                  "FROM accounts_user WHERE id = $1::bigint",
+                  1, &param)
+           != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_user_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_user_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    PGresult                      *res;
+    ngx_int_t                      n;
+    ngx_http_fcchat_store_user_t  *u;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 5);
+
+    if (n < 1) {
+        return n ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    res = job->results[1];
+    u = &answer->user;
+
+    if (ngx_http_fcchat_store_int(res, 0, 0, &u->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_fcchat_store_text(res, 0, 1, &u->username);
+    ngx_http_fcchat_store_text(res, 0, 2, &u->password);
+
+    u->active = ngx_http_fcchat_store_flag(res, 0, 3);
+    u->staff = ngx_http_fcchat_store_flag(res, 0, 4);
+
+    return NGX_OK;
+}
+
+
+/*
+ * fcchat_room() makes the head of the log where it is missing, so that the
+ * epoch is the same from the first viewer on.  It is called by its full name:
+ * with search_path alone, a schema that is gone would give the rooms of public.
+ */
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    ngx_str_t *name, ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    const char                   *sql, *param;
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    sql = ngx_http_fcchat_store_sql(job->pool,
+                                    "SELECT id, stream_id, epoch, last_seq "
+                                    "FROM %s.fcchat_room($1)", schema);
+
+    param = ngx_http_fcchat_store_param(job->pool, name);
+
+    if (sql == NULL
+        || param == NULL
+        || ngx_http_fcchat_pg_query(job, sql, 1, &param) != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_room_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    PGresult                      *res;
+    ngx_int_t                      n;
+    ngx_http_fcchat_store_room_t  *room;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 4);
+
+    if (n < 1) {
+        return n ? NGX_ERROR : NGX_DECLINED;
+    }
+
+    res = job->results[1];
+    room = &answer->room;
+
+    if (ngx_http_fcchat_store_int(res, 0, 0, &room->id) != NGX_OK
+        || ngx_http_fcchat_store_int_null(res, 0, 1, &room->stream_id)
+           != NGX_OK
+        || ngx_http_fcchat_store_int(res, 0, 3, &room->head) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_fcchat_store_text(res, 0, 2, &room->epoch);
+
+    return room->epoch.len <= NGX_HTTP_FCCHAT_STORE_EPOCH_MAX ? NGX_OK
+                                                              : NGX_ERROR;
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_stamps(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_fcchat_pg_query(job,
+                  "SELECT id, name, image FROM chat_chatstamp "
+                  "ORDER BY id LIMIT " NGX_HTTP_FCCHAT_STORE_STAMPS,
+                  0, NULL)
+        != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_stamps_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_stamps_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    PGresult     *res;
+    ngx_int_t     i, n;
+    ngx_str_t     name, image;
+    fcc_stamp_t  *stamp;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 3);
+
+    if (n < 0) {
+        return NGX_ERROR;
+    }
+
+    res = job->results[1];
+
+    stamp = ngx_pcalloc(job->pool, (n + 1) * sizeof(fcc_stamp_t));
+    if (stamp == NULL) {
+        return NGX_ERROR;
+    }
+
+    answer->stamps = stamp;
+    answer->n = n;
+
+    for (i = 0; i < n; i++, stamp++) {
+        if (ngx_http_fcchat_store_int(res, i, 0, &stamp->id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_fcchat_store_text(res, i, 1, &name);
+        ngx_http_fcchat_store_text(res, i, 2, &image);
+
+        stamp->name.len = name.len;
+        stamp->name.data = name.data;
+        stamp->image.len = image.len;
+        stamp->image.data = image.data;
+    }
+
+    return NGX_OK;
+}
