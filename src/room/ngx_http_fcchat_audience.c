@@ -1,0 +1,242 @@
+
+/*
+ * The readers of one encoding: appending for all of them, and the walk.
+ *
+ * A walk visits the slots in order and gives each everything from its position
+ * to the head in one send().  It may stop after any slot and go on later;
+ * frames appended meanwhile reach the slots still ahead at once, and those
+ * behind by one more walk ("again").  A slot that could not take all is
+ * skipped until its write event comes.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http_fcchat_member.h>
+#include <fcc_ws.h>
+
+
+#define NGX_HTTP_FCCHAT_LAGGED  4008
+#define NGX_HTTP_FCCHAT_GAP     4010
+
+
+static ngx_int_t ngx_http_fcchat_audience_reserve(
+    ngx_http_fcchat_audience_t *a, size_t len);
+static uint64_t ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a,
+    ngx_uint_t all);
+static void ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m,
+    ngx_uint_t code);
+static void ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
+    ngx_http_fcchat_slot_t *slot);
+
+
+ngx_int_t
+ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
+    ngx_uint_t opcode, u_char *payload, size_t len)
+{
+    u_char  header[FCC_WS_HEADER_MAX];
+    size_t  hlen;
+
+    hlen = fcc_ws_header(header, opcode, len);
+
+    if (!ngx_http_fcchat_log_fits(&a->log, hlen + len)
+        && ngx_http_fcchat_audience_reserve(a, hlen + len) != NGX_OK)
+    {
+        ngx_http_fcchat_audience_gap(a);
+
+        return NGX_ERROR;
+    }
+
+    ngx_http_fcchat_log_append(&a->log, seq, header, hlen, payload, len);
+
+    if (a->walk) {
+        a->again = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_fcchat_audience_gap(ngx_http_fcchat_audience_t *a)
+{
+    /* what can't be kept is not skipped: nobody goes on without it */
+
+    ngx_http_fcchat_audience_close(a, NGX_HTTP_FCCHAT_GAP);
+
+    ngx_http_fcchat_log_clear(&a->log);
+}
+
+
+void
+ngx_http_fcchat_audience_close(ngx_http_fcchat_audience_t *a, ngx_uint_t code)
+{
+    while (a->n) {
+        ngx_http_fcchat_audience_drop(a->slots[a->n - 1].member, code);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_audience_reserve(ngx_http_fcchat_audience_t *a, size_t len)
+{
+    size_t     max;
+    uint64_t   keep;
+    ngx_int_t  rc;
+
+    keep = ngx_http_fcchat_audience_keep(a, 0);
+
+    max = NGX_HTTP_FCCHAT_LOG_MIN;
+
+    while (max < (a->lag + len) * NGX_HTTP_FCCHAT_AUDIENCE_GROWTH) {
+        max *= 2;
+    }
+
+    rc = ngx_http_fcchat_log_reserve(&a->log, len, keep, max, a->l);
+
+    if (rc == NGX_DECLINED) {
+
+        /*
+         * More came in one turn of the loop than readers who may not even be
+         * slow can be behind; memory has the last word.
+         */
+
+        keep = ngx_http_fcchat_audience_keep(a, 1);
+        rc = ngx_http_fcchat_log_reserve(&a->log, len, keep, max, a->l);
+    }
+
+    return rc;
+}
+
+
+/* the lowest position somebody needs; who is too far behind is dropped */
+
+static uint64_t
+ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a, ngx_uint_t all)
+{
+    uint64_t                 keep;
+    ngx_uint_t               i;
+    ngx_http_fcchat_slot_t  *slot;
+
+    keep = a->log.head;
+
+    for (i = a->n; i-- > 0; /* void */ ) {
+        slot = &a->slots[i];
+
+        if ((slot->blocked || all)
+            && a->log.head - slot->pos > slot->member->lag)
+        {
+            ngx_http_fcchat_audience_drop(slot->member, NGX_HTTP_FCCHAT_LAGGED);
+            continue;
+        }
+
+        keep = ngx_min(keep, slot->pos);
+    }
+
+    return keep;
+}
+
+
+static void
+ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m, ngx_uint_t code)
+{
+    ngx_http_fcchat_member_leave(m);
+
+    if (!m->dead) {
+        m->broken(m, code);
+    }
+}
+
+
+ngx_int_t
+ngx_http_fcchat_audience_walk(ngx_http_fcchat_audience_t *a, ngx_int_t *budget)
+{
+    ngx_http_fcchat_slot_t  *slot;
+
+    while (a->walk < a->n) {
+
+        if (*budget <= 0) {
+            return NGX_AGAIN;
+        }
+
+        slot = &a->slots[a->walk++];
+
+        if (slot->pos == a->log.head) {
+            continue;
+        }
+
+        if (slot->blocked) {
+            if (a->log.head - slot->pos > slot->member->lag) {
+                ngx_http_fcchat_audience_drop(slot->member,
+                                              NGX_HTTP_FCCHAT_LAGGED);
+            }
+
+            continue;
+        }
+
+        (*budget)--;
+
+        if (slot->slow) {
+            (void) ngx_http_fcchat_member_flush(slot->member);
+            continue;
+        }
+
+        ngx_http_fcchat_audience_send(a, slot);
+    }
+
+    a->walk = 0;
+
+    if (a->again) {
+        a->again = 0;
+        return NGX_AGAIN;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
+    ngx_http_fcchat_slot_t *slot)
+{
+    u_char   *p;
+    size_t    len;
+    ssize_t   n;
+
+    while (slot->pos < a->log.head) {
+        p = ngx_http_fcchat_log_piece(&a->log, slot->pos, &len);
+
+        n = send(slot->fd, p, len, MSG_NOSIGNAL);
+
+        if (n > 0) {
+            slot->pos += n;
+        }
+
+        if (n != (ssize_t) len) {
+
+            /* the member knows what to do about errors and full buffers */
+
+            slot->partial = 1;
+            slot->slow = 1;
+
+            (void) ngx_http_fcchat_member_flush(slot->member);
+            return;
+        }
+    }
+}
+
+
+void
+ngx_http_fcchat_audience_free(ngx_http_fcchat_audience_t *a)
+{
+    ngx_http_fcchat_log_clear(&a->log);
+
+    if (a->slots) {
+        ngx_free(a->slots);
+    }
+
+    a->slots = NULL;
+    a->nalloc = 0;
+    a->n = 0;
+}

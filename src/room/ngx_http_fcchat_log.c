@@ -1,0 +1,232 @@
+
+/* The ring of framed bytes that all readers of an encoding share. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http_fcchat_log.h>
+
+
+#define NGX_HTTP_FCCHAT_LOG_ENTRIES  16
+
+
+static ngx_int_t ngx_http_fcchat_log_grow(ngx_http_fcchat_log_t *log,
+    size_t size, ngx_log_t *l);
+static ngx_int_t ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log,
+    ngx_log_t *l);
+static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
+    uint64_t until);
+static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, u_char *p,
+    size_t len);
+
+
+void
+ngx_http_fcchat_log_clear(ngx_http_fcchat_log_t *log)
+{
+    if (log->buf) {
+        ngx_free(log->buf);
+    }
+
+    if (log->entries) {
+        ngx_free(log->entries);
+    }
+
+    log->buf = NULL;
+    log->size = 0;
+    log->base = log->head;
+    log->entries = NULL;
+    log->nalloc = 0;
+    log->first = log->next;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_log_fits(ngx_http_fcchat_log_t *log, size_t len)
+{
+    return log->head - log->base + len <= log->size
+           && log->next - log->first < log->nalloc;
+}
+
+
+ngx_int_t
+ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
+    uint64_t keep, size_t max, ngx_log_t *l)
+{
+    size_t    size;
+    uint64_t  until;
+
+    size = log->size ? log->size : NGX_HTTP_FCCHAT_LOG_MIN;
+
+    while (size < len || log->head - keep > size - len) {
+        if (size >= max) {
+            return NGX_DECLINED;
+        }
+
+        size *= 2;
+    }
+
+    if (size > log->size && ngx_http_fcchat_log_grow(log, size, l) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (log->head - log->base + len > log->size) {
+        until = log->head + len - log->size;
+        until = ngx_max(until, log->base + log->size / 4);
+
+        until = ngx_http_fcchat_log_boundary(log, until);
+
+        ngx_http_fcchat_log_evict(log, ngx_min(until, keep));
+    }
+
+    return ngx_http_fcchat_log_index(log, l);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_log_grow(ngx_http_fcchat_log_t *log, size_t size, ngx_log_t *l)
+{
+    u_char    *buf, *p;
+    size_t     len, at, n;
+    uint64_t   pos;
+
+    buf = ngx_alloc(size, l);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (pos = log->base; pos < log->head; pos += n) {
+        p = ngx_http_fcchat_log_piece(log, pos, &len);
+
+        at = pos & (size - 1);
+        n = ngx_min(len, size - at);
+
+        ngx_memcpy(buf + at, p, n);
+    }
+
+    if (log->buf) {
+        ngx_free(log->buf);
+    }
+
+    log->buf = buf;
+    log->size = size;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log, ngx_log_t *l)
+{
+    size_t                        n;
+    uint64_t                      i;
+    ngx_http_fcchat_log_entry_t  *entries;
+
+    if (log->next - log->first < log->nalloc) {
+        return NGX_OK;
+    }
+
+    n = log->nalloc ? log->nalloc * 2 : NGX_HTTP_FCCHAT_LOG_ENTRIES;
+
+    entries = ngx_alloc(n * sizeof(ngx_http_fcchat_log_entry_t), l);
+    if (entries == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = log->first; i < log->next; i++) {
+        entries[i & (n - 1)] = log->entries[i & (log->nalloc - 1)];
+    }
+
+    if (log->entries) {
+        ngx_free(log->entries);
+    }
+
+    log->entries = entries;
+    log->nalloc = n;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log, uint64_t until)
+{
+    /* base may lie inside a frame that a reader has half sent */
+
+    log->base = until;
+
+    while (log->first < log->next
+           && log->entries[log->first & (log->nalloc - 1)].pos < log->base)
+    {
+        log->first++;
+    }
+}
+
+
+void
+ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
+    u_char *header, size_t hlen, u_char *payload, size_t plen)
+{
+    ngx_http_fcchat_log_entry_t  *e;
+
+    e = &log->entries[log->next++ & (log->nalloc - 1)];
+    e->pos = log->head;
+    e->seq = seq;
+
+    ngx_http_fcchat_log_copy(log, header, hlen);
+    ngx_http_fcchat_log_copy(log, payload, plen);
+}
+
+
+static void
+ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, u_char *p, size_t len)
+{
+    size_t  at, n;
+
+    at = log->head & (log->size - 1);
+    n = ngx_min(len, log->size - at);
+
+    ngx_memcpy(log->buf + at, p, n);
+    ngx_memcpy(log->buf, p + n, len - n);
+
+    log->head += len;
+}
+
+
+u_char *
+ngx_http_fcchat_log_piece(ngx_http_fcchat_log_t *log, uint64_t pos,
+    size_t *len)
+{
+    size_t  at;
+
+    at = pos & (log->size - 1);
+    *len = ngx_min(log->head - pos, log->size - at);
+
+    return log->buf + at;
+}
+
+
+uint64_t
+ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log, uint64_t pos)
+{
+    uint64_t  low, high, mid;
+
+    low = log->first;
+    high = log->next;
+
+    while (low < high) {
+        mid = low + (high - low) / 2;
+
+        if (log->entries[mid & (log->nalloc - 1)].pos < pos) {
+            low = mid + 1;
+
+        } else {
+            high = mid;
+        }
+    }
+
+    if (low == log->next) {
+        return log->head;
+    }
+
+    return log->entries[low & (log->nalloc - 1)].pos;
+}

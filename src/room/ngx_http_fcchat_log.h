@@ -1,0 +1,72 @@
+
+/*
+ * The log of a room in one encoding: framed bytes in a ring, addressed by a
+ * position that only grows, and an index of where each frame begins.
+ *
+ * A reader is a position.  It may be anywhere from base to head; what lies
+ * before base is gone.  The ring grows while somebody still needs what would
+ * be overwritten, up to a bound, and never moves a position.
+ */
+
+
+#ifndef _NGX_HTTP_FCCHAT_LOG_H_INCLUDED_
+#define _NGX_HTTP_FCCHAT_LOG_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_FCCHAT_LOG_MIN   4096      /* bytes of a new ring */
+
+
+typedef struct {
+    uint64_t                 pos;       /* where the frame begins */
+    int64_t                  seq;       /* 0: not persisted, a reaction */
+} ngx_http_fcchat_log_entry_t;
+
+
+typedef struct {
+    u_char                  *buf;
+    size_t                   size;      /* a power of two, or 0 */
+    uint64_t                 base;
+    uint64_t                 head;
+
+    ngx_http_fcchat_log_entry_t  *entries;
+    size_t                   nalloc;    /* a power of two, or 0 */
+    uint64_t                 first;     /* numbers of entries, only growing */
+    uint64_t                 next;
+} ngx_http_fcchat_log_t;
+
+
+/* forgets all frames and frees the memory; head keeps its place */
+void ngx_http_fcchat_log_clear(ngx_http_fcchat_log_t *log);
+
+/*
+ * Makes room for a frame of len bytes.  keep is the lowest position that a
+ * reader still needs (head when there is none): what lies before it may go,
+ * and goes a quarter of the ring at a time, so that a caller that must search
+ * for keep does so seldom.  NGX_OK; NGX_DECLINED when the ring would grow
+ * above max (a power of two), nothing is changed then; NGX_ERROR without
+ * memory.
+ */
+ngx_int_t ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
+    uint64_t keep, size_t max, ngx_log_t *l);
+
+/* 1 when a frame of len bytes fits without a reserve() */
+ngx_uint_t ngx_http_fcchat_log_fits(ngx_http_fcchat_log_t *log, size_t len);
+
+/* appends one frame that fits, given as header and payload */
+void ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
+    u_char *header, size_t hlen, u_char *payload, size_t plen);
+
+/* the bytes from pos that lie in one piece: their start, and how many */
+u_char *ngx_http_fcchat_log_piece(ngx_http_fcchat_log_t *log, uint64_t pos,
+    size_t *len);
+
+/* the first beginning of a frame at or after pos; head when there is none */
+uint64_t ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log,
+    uint64_t pos);
+
+
+#endif /* _NGX_HTTP_FCCHAT_LOG_H_INCLUDED_ */

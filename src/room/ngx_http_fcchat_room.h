@@ -1,0 +1,418 @@
+
+/*
+ * Rooms of a worker.  A hub is one PostgreSQL with one set of Redis servers;
+ * a room is a log in it, kept while somebody reads or writes it and a while
+ * longer.
+ *
+ * How a room learns what was committed, fastest first: from this worker's own
+ * batch, from the bus, from PostgreSQL.  Only the number decides: have + 1 is
+ * appended, what is not above have is dropped, what is further ahead waits a
+ * moment and then PostgreSQL is asked.
+ */
+
+
+#ifndef _NGX_HTTP_FCCHAT_ROOM_H_INCLUDED_
+#define _NGX_HTTP_FCCHAT_ROOM_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http_fcchat_pg.h>
+#include <ngx_http_fcchat_redis.h>
+#include <ngx_http_fcchat_store.h>
+#include <ngx_http_fcchat_member.h>
+#include <fcc_bus.h>
+#include <fcc_proto.h>
+
+
+#define NGX_HTTP_FCCHAT_HOLD_MAX       64       /* events ahead of a hole */
+#define NGX_HTTP_FCCHAT_HOLD_TIME      20       /* ms */
+#define NGX_HTTP_FCCHAT_CATCHUP_LIMIT  500      /* events of one question */
+#define NGX_HTTP_FCCHAT_ROOM_LINGER    30000    /* ms without anybody */
+#define NGX_HTTP_FCCHAT_PREFIX_MAX     64       /* bytes of the bus prefix */
+#define NGX_HTTP_FCCHAT_ROOM_CHECK     5000     /* ms a room is believed */
+#define NGX_HTTP_FCCHAT_TICK           1000     /* ms: heads, viewers, linger */
+#define NGX_HTTP_FCCHAT_TICK_ALONE     200      /* ms, while the bus is away */
+#define NGX_HTTP_FCCHAT_REACT_TICK     200      /* ms between counts */
+#define NGX_HTTP_FCCHAT_COUNTS_MAX     64       /* stamps in one count */
+#define NGX_HTTP_FCCHAT_PEERS_MAX      256      /* workers seen in a room */
+#define NGX_HTTP_FCCHAT_PEER_FRESH     5000     /* ms a count is believed */
+#define NGX_HTTP_FCCHAT_STAMPS_MAX     1024     /* of a tenant */
+#define NGX_HTTP_FCCHAT_STAMP_WAIT_MAX 1024     /* reactions that wait */
+#define NGX_HTTP_FCCHAT_TEXT_MAX       65536    /* bytes of a text sent on */
+#define NGX_HTTP_FCCHAT_WALK_BUDGET    512      /* sends between two turns */
+#define NGX_HTTP_FCCHAT_RETRY_AFTER    1000     /* ms, told with an error */
+
+
+typedef struct ngx_http_fcchat_hub_s   ngx_http_fcchat_hub_t;
+typedef struct ngx_http_fcchat_room_s  ngx_http_fcchat_room_t;
+
+
+/* the encodings of a log; a reader is of one of them for life */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_OLD_HTML = 0,       /* old protocol, HTML-escaped */
+    NGX_HTTP_FCCHAT_OLD_RAW,
+    NGX_HTTP_FCCHAT_V1,
+    NGX_HTTP_FCCHAT_ENCODINGS
+} ngx_http_fcchat_encoding_e;
+
+
+/* what makes two locations share a hub; from the configuration */
+
+typedef struct {
+    ngx_http_fcchat_pg_conf_t      *pg;
+    ngx_array_t                    *redis;  /* ngx_http_fcchat_redis_conf_t, or
+                                             * NULL */
+    ngx_str_t                       prefix;
+    ngx_str_t                       media;  /* before relative stamp images */
+} ngx_http_fcchat_hub_conf_t;
+
+
+/* a link to one Redis server */
+
+typedef struct {
+    ngx_http_fcchat_hub_t          *hub;
+    ngx_http_fcchat_redis_t        *redis;
+} ngx_http_fcchat_link_t;
+
+
+struct ngx_http_fcchat_hub_s {
+    ngx_http_fcchat_hub_conf_t     *conf;
+    ngx_http_fcchat_store_t        *store;
+    ngx_http_fcchat_link_t         *links;
+    ngx_uint_t                      nlinks;
+    ngx_log_t                      *log;
+    fcc_str_t                       worker;     /* our id on the bus */
+    u_char                          id[FCC_BUS_WORKER_LEN];
+
+    ngx_rbtree_t                    rooms;      /* by schema and name */
+    ngx_rbtree_node_t               rooms_sentinel;
+    ngx_rbtree_t                    channels;   /* by channel */
+    ngx_rbtree_node_t               channels_sentinel;
+    ngx_queue_t                     all;        /* open rooms */
+    ngx_uint_t                      nrooms;
+
+    ngx_queue_t                     dirty;      /* have something to send */
+    ngx_event_t                     fanout;
+    ngx_queue_t                     outbox;     /* have something to publish */
+    ngx_event_t                     publish;
+    ngx_queue_t                     counting;   /* have counts of reactions */
+    ngx_event_t                     react;
+    ngx_event_t                     tick;
+    ngx_event_t                     poll;       /* some rooms are stale */
+    ngx_queue_t                     polls;      /* questions about heads */
+    ngx_msec_t                      ticked;     /* the last whole tick */
+
+    ngx_queue_t                     stamps;     /* tables, one a schema */
+
+    u_char                         *scratch;    /* one encoded event */
+    size_t                          scratch_size;
+    time_t                          complained; /* about the bus, last */
+};
+
+
+typedef struct {
+    u_char                          id[FCC_BUS_WORKER_LEN];
+    int64_t                         count;
+    ngx_msec_t                      seen;
+} ngx_http_fcchat_peer_t;
+
+
+/* bytes to publish in the next envelope */
+
+typedef struct {
+    u_char                         *buf;
+    size_t                          size;
+    size_t                          len;
+    ngx_uint_t                      n;
+} ngx_http_fcchat_outbox_t;
+
+
+/* an event that came before its turn; one block of memory */
+
+typedef struct {
+    ngx_queue_t                     queue;      /* ascending seq */
+    fcc_event_t                     event;
+} ngx_http_fcchat_held_t;
+
+
+struct ngx_http_fcchat_room_s {
+    ngx_str_node_t                  node;       /* "schema\0name" */
+    ngx_str_node_t                  channel;
+    ngx_http_fcchat_hub_t          *hub;
+    ngx_str_t                       schema;
+    ngx_str_t                       name;
+    ngx_queue_t                     queue;      /* hub->all */
+
+    unsigned                        open:1;     /* found in the database */
+    unsigned                        in_dirty:1;
+    unsigned                        in_outbox:1;
+    unsigned                        in_counting:1;
+    unsigned                        stale:1;    /* its head is to be asked */
+
+    ngx_uint_t                      refs;       /* members, items, waiters */
+    ngx_msec_t                      idle;       /* since when refs is 0 */
+    ngx_http_fcchat_store_ask_t    *lookup;
+    ngx_queue_t                     waiters;    /* for the look-up */
+    ngx_msec_t                      checked;    /* when it was last found */
+    ngx_http_fcchat_store_ask_t    *catchup;
+
+    int64_t                         id;
+    int64_t                         stream_id;
+    size_t                          epoch_len;
+    u_char                          epoch[NGX_HTTP_FCCHAT_STORE_EPOCH_MAX];
+    int64_t                         have;       /* the last seq in the logs */
+    ngx_uint_t                      nothing;    /* answers without events */
+
+    ngx_http_fcchat_audience_t      audiences[NGX_HTTP_FCCHAT_ENCODINGS];
+    ngx_queue_t                     dirty;
+    ngx_queue_t                     outbox;
+    ngx_queue_t                     counting;
+
+    ngx_queue_t                     held;
+    ngx_uint_t                      nheld;
+    ngx_event_t                     hold;       /* the hole has lasted */
+
+    ngx_http_fcchat_outbox_t        events;
+    ngx_http_fcchat_outbox_t        reactions;
+
+    fcc_count_t                    *counts;
+    ngx_uint_t                      ncounts;
+
+    ngx_http_fcchat_peer_t         *peers;
+    ngx_uint_t                      npeers;
+    int64_t                         viewers;    /* told last */
+    int64_t                         published;  /* our own count, told last */
+    ngx_msec_t                      published_at;
+};
+
+
+/* somebody who waits for a room; embedded by whoever asks */
+
+typedef struct ngx_http_fcchat_waiter_s  ngx_http_fcchat_waiter_t;
+
+struct ngx_http_fcchat_waiter_s {
+    ngx_queue_t                     queue;
+    ngx_http_fcchat_room_t         *room;       /* NULL: does not wait */
+
+    /* the room, which has one more ref then, or NULL and why not; the waiter
+     * may be gone when this returns */
+    void                          (*ready)(ngx_http_fcchat_waiter_t *w,
+                                        ngx_http_fcchat_room_t *room,
+                                        ngx_http_fcchat_store_rc_e rc);
+};
+
+
+/* how a message or a reaction ended, for its sender */
+
+typedef struct {
+    const char                     *code;       /* NULL: stored */
+    const char                     *text;
+    ngx_msec_int_t                  retry_after;    /* ms, or -1 */
+    int64_t                         seq;
+    int64_t                         id;
+    ngx_str_t                       cid;
+} ngx_http_fcchat_outcome_t;
+
+/*
+ * Somebody who said something and may be gone when its fate is known.
+ * Counted: the session holds one reference, each thing under way another.
+ */
+
+typedef struct {
+    ngx_uint_t                      refs;
+    void                           *session;    /* NULL: gone */
+    void                          (*done)(void *session,
+                                        ngx_http_fcchat_outcome_t *outcome);
+} ngx_http_fcchat_sender_t;
+
+
+typedef struct {
+    int64_t                         id;
+    ngx_str_t                       username;
+    ngx_str_t                       role;
+} ngx_http_fcchat_author_t;
+
+
+/* ---- hub ---- */
+
+/* the runtime of a hub in this worker; NULL without memory */
+ngx_http_fcchat_hub_t *ngx_http_fcchat_hub_create(
+    ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log);
+
+/* at the worker's exit, when no session is left */
+void ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub);
+
+/* the link that carries a channel, or NULL when there is no Redis at all */
+ngx_http_fcchat_redis_t *ngx_http_fcchat_hub_link(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *channel);
+
+/* 1 when all Redis servers are up and so hints can be relied on to come */
+ngx_uint_t ngx_http_fcchat_hub_hinted(ngx_http_fcchat_hub_t *hub);
+
+/* the scratch buffer with at least size bytes, or NULL */
+u_char *ngx_http_fcchat_hub_scratch(ngx_http_fcchat_hub_t *hub, size_t size);
+
+/* soon: ask PostgreSQL for the heads of the rooms that are stale */
+void ngx_http_fcchat_hub_poll_soon(ngx_http_fcchat_hub_t *hub);
+
+
+/* ---- rooms ---- */
+
+/*
+ * The room by name.  NGX_OK: *room has one more ref.  NGX_AGAIN: w->ready will
+ * be called, not from inside.  NGX_DECLINED: PostgreSQL can't be asked now;
+ * NGX_ERROR: no memory.  One look-up at a time for a room, however many wait;
+ * a name that does not exist leaves nothing behind.
+ */
+ngx_int_t ngx_http_fcchat_room_get(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, ngx_str_t *name, ngx_http_fcchat_waiter_t *w,
+    ngx_http_fcchat_room_t **room);
+
+/* stops waiting; idempotent */
+void ngx_http_fcchat_room_forget(ngx_http_fcchat_waiter_t *w);
+
+/* gives a ref back */
+void ngx_http_fcchat_room_put(ngx_http_fcchat_room_t *room);
+
+/* frees a room that has no refs */
+void ngx_http_fcchat_room_destroy(ngx_http_fcchat_room_t *room);
+
+/* the open room with this id or this channel, or NULL */
+ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_id(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t id);
+ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_channel(
+    ngx_http_fcchat_hub_t *hub, ngx_str_t *channel);
+
+/* a member of the encoding joins at the head; NGX_ERROR without memory */
+ngx_int_t ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding);
+
+/* readers of this worker */
+ngx_uint_t ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room);
+
+/* and of all that are known */
+int64_t ngx_http_fcchat_room_viewers(ngx_http_fcchat_room_t *room);
+
+
+/* ---- the log ---- */
+
+/*
+ * What came, from wherever: appends, drops or holds it.  The event's strings
+ * are the caller's.  epoch is checked against the room's.
+ */
+void ngx_http_fcchat_room_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
+    ngx_str_t *epoch);
+
+/* asks PostgreSQL for what came after have, single-flight */
+void ngx_http_fcchat_room_catchup(ngx_http_fcchat_room_t *room);
+
+/* the head that PostgreSQL told */
+void ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
+    int64_t head);
+
+/* forgets the held events */
+void ngx_http_fcchat_room_unhold(ngx_http_fcchat_room_t *room);
+
+/* a frame for the readers of one encoding that is not persisted */
+void ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding, fcc_buf_t *b);
+
+/* 1 when somebody reads the encoding, or did a moment ago */
+ngx_uint_t ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding);
+
+/* has the fan-out visit the room in this turn */
+void ngx_http_fcchat_room_dirty(ngx_http_fcchat_room_t *room);
+
+
+/* ---- saying something ---- */
+
+/*
+ * Sends a message on its way; sender->done tells its fate, not from inside.
+ * NGX_OK, NGX_BUSY (queue full) or NGX_ERROR (no memory): done is not called
+ * then.  Strings are copied.
+ */
+ngx_int_t ngx_http_fcchat_say(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_author_t *author, fcc_str_t *cid, fcc_str_t *text,
+    ngx_http_fcchat_sender_t *sender);
+
+/*
+ * A reaction.  NGX_OK: delivered and queued to be stored.  NGX_AGAIN: the
+ * stamps are being read, sender->done will tell.  NGX_DECLINED: there is no
+ * such stamp. NGX_ABORT: the room has no stream.  NGX_BUSY, NGX_ERROR as
+ * above.
+ */
+ngx_int_t ngx_http_fcchat_react(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_author_t *author, int64_t stamp_id,
+    ngx_http_fcchat_sender_t *sender);
+
+/* gives a reference of a sender back */
+void ngx_http_fcchat_sender_put(ngx_http_fcchat_sender_t *sender);
+
+/* one that came over the bus */
+void ngx_http_fcchat_react_bus(ngx_http_fcchat_room_t *room,
+    fcc_bus_reaction_t *r);
+
+/* the code and text for what react() returned */
+void ngx_http_fcchat_react_outcome(ngx_int_t rc, ngx_http_fcchat_outcome_t *o);
+
+/* shows it to the readers of this worker */
+void ngx_http_fcchat_room_reaction(ngx_http_fcchat_room_t *room,
+    fcc_str_t *username, fcc_stamp_t *stamp);
+
+
+/* ---- stamps ---- */
+
+/* the cached stamp, or NULL; *fresh: the table was read a moment ago, so that
+ * asking again is of no use */
+fcc_stamp_t *ngx_http_fcchat_stamp_find(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t id, ngx_uint_t *fresh);
+
+/*
+ * Calls ready(data) when the table of the schema was read again, or could not
+ * be (ok == 0).  NGX_AGAIN, or NGX_BUSY / NGX_ERROR / NGX_DECLINED: it is not
+ * called then.
+ */
+ngx_int_t ngx_http_fcchat_stamp_wait(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, void (*ready)(void *data, ngx_uint_t ok), void *data);
+
+void ngx_http_fcchat_stamps_destroy(ngx_http_fcchat_hub_t *hub);
+
+
+/* ---- bus ---- */
+
+/* the handlers of a link */
+void ngx_http_fcchat_bus_handlers(ngx_http_fcchat_link_t *link,
+    ngx_http_fcchat_redis_handlers_t *handlers);
+
+/* into the envelope that leaves at the end of this turn */
+void ngx_http_fcchat_bus_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
+    ngx_str_t *epoch);
+void ngx_http_fcchat_bus_reaction(ngx_http_fcchat_room_t *room,
+    fcc_bus_reaction_t *r);
+
+/* our count of readers, now */
+void ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room,
+    int64_t count);
+
+/* the posted event of hub->publish */
+void ngx_http_fcchat_bus_publish(ngx_event_t *ev);
+
+
+/* ---- viewers and counts ---- */
+
+void ngx_http_fcchat_viewers_peer(ngx_http_fcchat_room_t *room, u_char *id,
+    int64_t count);
+
+/* each tick: publishes our count when it is due, tells readers a changed
+ * one */
+void ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room);
+
+/* the timer of hub->react: tells v1 readers the counts since the last time */
+void ngx_http_fcchat_counts_handler(ngx_event_t *ev);
+
+
+#endif /* _NGX_HTTP_FCCHAT_ROOM_H_INCLUDED_ */
