@@ -1,0 +1,449 @@
+
+/*
+ * One viewer: its handshake, its identity, its session; and what a worker
+ * keeps for all of them.
+ */
+
+
+#ifndef _NGX_HTTP_FCCHAT_CLIENT_H_INCLUDED_
+#define _NGX_HTTP_FCCHAT_CLIENT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_sha1.h>
+#include <ngx_http_fcchat_room.h>
+#include <fcc_django.h>
+#include <fcc_http.h>
+#include <fcc_ws.h>
+
+
+#define NGX_HTTP_FCCHAT_DIGEST          20      /* bytes of SHA-1 */
+#define NGX_HTTP_FCCHAT_USERNAME_MAX    640     /* bytes: 150 characters */
+
+#define NGX_HTTP_FCCHAT_RECV_SIZE       16384   /* bytes of one read */
+#define NGX_HTTP_FCCHAT_RECV_BUDGET     8       /* reads of one socket a turn */
+#define NGX_HTTP_FCCHAT_PENDING_MAX     64      /* messages of one socket under
+                                                 * way before it is not read */
+#define NGX_HTTP_FCCHAT_CONTROL_MAX     10      /* control frames a second */
+#define NGX_HTTP_FCCHAT_FRAME_OVERHEAD  1024    /* bytes of JSON around it */
+#define NGX_HTTP_FCCHAT_PARTIAL_TIME    30000   /* ms to finish a message */
+#define NGX_HTTP_FCCHAT_CLOSE_TIME      5000    /* ms to answer a Close */
+#define NGX_HTTP_FCCHAT_LINGER_TIME     2000    /* ms to read after an error */
+#define NGX_HTTP_FCCHAT_LEAVE_TIME      1000    /* ms, when the worker leaves */
+#define NGX_HTTP_FCCHAT_DRAIN_TIME      5000    /* ms at most, to leave in */
+#define NGX_HTTP_FCCHAT_NEGATIVE_TIME   3000    /* ms an unknown key is known */
+
+#define NGX_HTTP_FCCHAT_WHEEL_SLOTS     256     /* a power of two */
+#define NGX_HTTP_FCCHAT_WHEEL_TICK      250     /* ms */
+
+/* close codes of our own: 4000-4399 "reconnect", 4400-4499 "do not" */
+
+#define NGX_HTTP_FCCHAT_CLOSE_LAGGED      4008
+#define NGX_HTTP_FCCHAT_CLOSE_GAP         4010
+#define NGX_HTTP_FCCHAT_CLOSE_NO_PONG     4012
+#define NGX_HTTP_FCCHAT_CLOSE_OVERLOADED  4013
+#define NGX_HTTP_FCCHAT_CLOSE_SESSION     4401
+#define NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN   4403
+#define NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE   4404
+
+
+typedef struct ngx_http_fcchat_worker_s   ngx_http_fcchat_worker_t;
+typedef struct ngx_http_fcchat_session_s  ngx_http_fcchat_session_t;
+typedef struct ngx_http_fcchat_ctx_s      ngx_http_fcchat_ctx_t;
+
+
+/* ---- configuration ---- */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_CHAT = 1,
+    NGX_HTTP_FCCHAT_ECHO
+} ngx_http_fcchat_service_e;
+
+
+typedef enum {
+    NGX_HTTP_FCCHAT_ENGINE_DB = 0,
+    NGX_HTTP_FCCHAT_ENGINE_CACHED_DB,
+    NGX_HTTP_FCCHAT_ENGINE_SIGNED_COOKIES
+} ngx_http_fcchat_engine_e;
+
+
+/* one value of fcchat_origin */
+
+typedef struct {
+    ngx_str_t                       below;      /* ".example.com", or empty */
+    fcc_origin_t                    origin;
+} ngx_http_fcchat_origin_t;
+
+
+typedef struct {
+    ngx_uint_t                      service;    /* not inherited */
+    ngx_uint_t                      hub;        /* of a chat location: which */
+
+    ngx_http_fcchat_pg_conf_t      *pg;
+    ngx_array_t                    *redis;      /* or NULL */
+    ngx_str_t                       prefix;
+    ngx_str_t                       media;
+
+    ngx_http_complex_value_t       *tenant;     /* or NULL: public */
+    ngx_http_complex_value_t       *room;       /* or NULL: last segment */
+
+    fcc_django_secrets_t           *secrets;
+    ngx_uint_t                      engine;
+    ngx_str_t                       cookie;
+    ngx_array_t                    *backends;   /* ngx_str_t, or NULL: any */
+    time_t                          session_age;
+    ngx_msec_t                      session_cache;
+    u_char                          salt[NGX_HTTP_FCCHAT_DIGEST];
+
+    ngx_array_t                    *origins;    /* NULL: see the two below */
+    ngx_flag_t                      origin_any;
+    ngx_flag_t                      origin_same;
+
+    ngx_uint_t                      refuse;     /* 1: close, 0: http */
+    ngx_uint_t                      length;     /* code points */
+    ngx_flag_t                      html_escape;
+    ngx_msec_t                      ping;
+    ngx_msec_t                      timeout;
+    ngx_flag_t                      detach;
+    size_t                          lag;
+    ngx_open_file_t                *log;        /* NULL: off */
+
+    /* UNSET: nothing was said here, all of a directive is inherited */
+    ngx_flag_t                      origin_set;
+} ngx_http_fcchat_loc_conf_t;
+
+
+typedef struct {
+    ngx_array_t                     hubs;   /* ngx_http_fcchat_hub_conf_t */
+    ngx_uint_t                      used;   /* locations that serve anything */
+    size_t                          zone_size;
+    ngx_shm_zone_t                 *zone;
+    ngx_http_fcchat_worker_t       *worker; /* of this process, or NULL */
+} ngx_http_fcchat_main_conf_t;
+
+
+extern ngx_module_t  ngx_http_fcchat_module;
+
+
+/* the setters of the directives that take more than nginx's own can */
+
+char *ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_postgres(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* the hub that a chat location uses, one of the main configuration's */
+char *ngx_http_fcchat_conf_hub(ngx_conf_t *cf,
+    ngx_http_fcchat_loc_conf_t *conf);
+
+/* what the session cache's digests of a location begin with */
+void ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf);
+
+
+/* ---- who somebody is ---- */
+
+typedef struct {
+    int64_t                         id;
+    unsigned                        staff:1;
+    size_t                          len;
+    u_char                          username[NGX_HTTP_FCCHAT_USERNAME_MAX];
+} ngx_http_fcchat_user_t;
+
+
+typedef enum {
+    NGX_HTTP_FCCHAT_AUTH_OK = 0,
+    NGX_HTTP_FCCHAT_AUTH_NONE,          /* no valid session */
+    NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE,
+    NGX_HTTP_FCCHAT_AUTH_MISS           /* the cache only: ask */
+} ngx_http_fcchat_auth_e;
+
+
+/* the shared zone's session cache: locked for one look-up or one change */
+
+ngx_int_t ngx_http_fcchat_cache_init(ngx_shm_zone_t *zone, void *data);
+
+ngx_http_fcchat_auth_e ngx_http_fcchat_cache_get(ngx_shm_zone_t *zone,
+    u_char *digest, ngx_http_fcchat_user_t *user);
+
+/* user NULL: no valid session.  ttl in ms.  A full zone evicts its oldest. */
+void ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
+    ngx_http_fcchat_user_t *user, ngx_msec_t ttl);
+
+
+/* embedded by whoever asks */
+
+typedef struct ngx_http_fcchat_auth_waiter_s  ngx_http_fcchat_auth_waiter_t;
+
+struct ngx_http_fcchat_auth_waiter_s {
+    ngx_queue_t                     queue;
+    ngx_uint_t                      waits;
+    void                          (*ready)(ngx_http_fcchat_auth_waiter_t *w,
+                                        ngx_http_fcchat_auth_e rc,
+                                        ngx_http_fcchat_user_t *user);
+};
+
+
+/*
+ * Who owns the cookie, by the rules of the location.  AUTH_OK: *user is set;
+ * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_MISS: w->ready will be called, not from
+ * inside.  One question at a time for a cookie, however many ask.
+ */
+ngx_http_fcchat_auth_e ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
+    ngx_http_fcchat_hub_t *hub, ngx_http_fcchat_loc_conf_t *conf,
+    ngx_str_t *schema, ngx_str_t *cookie, ngx_http_fcchat_auth_waiter_t *w,
+    ngx_http_fcchat_user_t *user);
+
+/* stops waiting; idempotent */
+void ngx_http_fcchat_auth_forget(ngx_http_fcchat_auth_waiter_t *w);
+
+/* forgets all questions, at the worker's exit */
+void ngx_http_fcchat_auth_destroy(ngx_http_fcchat_worker_t *worker);
+
+
+/* ---- the worker ---- */
+
+struct ngx_http_fcchat_worker_s {
+    ngx_http_fcchat_main_conf_t    *conf;
+    ngx_http_fcchat_hub_t         **hubs;       /* as conf->hubs */
+    ngx_uint_t                      nhubs;
+    ngx_log_t                      *log;
+
+    ngx_uint_t                      sessions;
+    u_char                         *recv;       /* RECV_SIZE, shared */
+
+    ngx_queue_t                     wheel[NGX_HTTP_FCCHAT_WHEEL_SLOTS];
+    ngx_uint_t                      turned;     /* ticks done */
+    ngx_msec_t                      started;
+    ngx_event_t                     tick;
+
+    ngx_queue_t                     todo;       /* sessions to close */
+    ngx_event_t                     close;
+    ngx_queue_t                     replies;    /* sessions to flush */
+    ngx_event_t                     flush;
+
+    ngx_rbtree_t                    flights;    /* questions about cookies */
+    ngx_rbtree_node_t               flights_sentinel;
+};
+
+
+/* NULL without memory */
+ngx_http_fcchat_worker_t *ngx_http_fcchat_worker_create(
+    ngx_http_fcchat_main_conf_t *conf, ngx_log_t *log);
+
+/* at exit: says goodbye to whoever is left and frees all */
+void ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker);
+
+
+/* ---- the handshake ---- */
+
+struct ngx_http_fcchat_ctx_s {
+    ngx_http_request_t             *request;
+    ngx_http_fcchat_loc_conf_t     *conf;
+    ngx_http_fcchat_worker_t       *worker;
+    ngx_http_fcchat_hub_t          *hub;
+    ngx_str_t                       schema;
+    ngx_str_t                       name;
+    ngx_str_t                       cookie;
+    ngx_str_t                       key;
+    unsigned                        v1:1;
+    unsigned                        pending:1;      /* r->main->count is held */
+    ngx_uint_t                      code;           /* close with, after 101 */
+    const char                     *reason;
+    ngx_http_fcchat_user_t          user;
+    ngx_http_fcchat_room_t         *room;           /* a ref is held */
+    ngx_http_fcchat_auth_waiter_t   auth;
+    ngx_http_fcchat_waiter_t        waiter;
+    ngx_event_t                     takeover;
+    ngx_http_fcchat_session_t      *session;        /* detach off, after it */
+
+    /* for variables, once the session is gone */
+    uint64_t                        messages;
+    ngx_uint_t                      closed;
+};
+
+
+/* the content handler of "fcchat" and "fcchat_echo" */
+ngx_int_t ngx_http_fcchat_handler(ngx_http_request_t *r);
+
+/* what a handshake asks for, read from its headers */
+
+typedef struct {
+    ngx_str_t                       key;
+    ngx_str_t                       version;
+    ngx_str_t                       origin;
+    ngx_str_t                       cookie;     /* len 0: none */
+    ngx_uint_t                      keys;
+    ngx_uint_t                      versions;
+    ngx_uint_t                      origins;
+    unsigned                        upgrade:1;
+    unsigned                        connection:1;
+    unsigned                        v1:1;       /* fcchat.v1 is offered */
+    unsigned                        offers:1;   /* some subprotocol is */
+    unsigned                        bad:1;      /* a list that is none */
+} ngx_http_fcchat_headers_t;
+
+void ngx_http_fcchat_headers(ngx_http_request_t *r, ngx_str_t *cookie,
+    ngx_http_fcchat_headers_t *h);
+
+/* NGX_OK, or the status to refuse with */
+ngx_int_t ngx_http_fcchat_origin_check(ngx_http_request_t *r,
+    ngx_http_fcchat_loc_conf_t *conf, ngx_http_fcchat_headers_t *h);
+
+/*
+ * Answers with a status, a short body and the headers that go with it, or as
+ * the location's error_page says.  Returns what a content handler returns.
+ */
+ngx_int_t ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
+
+/*
+ * Sends the 101, then opens the session from a posted event.  Returns what a
+ * content handler returns: NGX_DONE, with r->main->count raised once for the
+ * handshake, or an error.
+ */
+ngx_int_t ngx_http_fcchat_upgrade(ngx_http_fcchat_ctx_t *ctx);
+
+/* undoes whatever the handshake waits for; from the request's cleanup */
+void ngx_http_fcchat_ctx_cleanup(void *data);
+
+/* adds the $fcchat_* variables */
+ngx_int_t ngx_http_fcchat_variables(ngx_conf_t *cf);
+
+
+/* ---- the session ---- */
+
+/*
+ *     open --close()--> closing --peer's Close, EOF or time--> finished
+ *       |                   ^
+ *       +--peer's Close--> leaving --all sent, or time--> finished
+ *       |
+ *       +--EOF, error-----------------------------------> finished
+ *
+ * "finished" is not a state: the session is freed then.
+ */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_OPEN = 0,
+    NGX_HTTP_FCCHAT_CLOSING,        /* our Close is on its way */
+    NGX_HTTP_FCCHAT_LEAVING         /* the answer to the peer's Close is */
+} ngx_http_fcchat_state_e;
+
+
+struct ngx_http_fcchat_session_s {
+    ngx_http_fcchat_member_t        member;     /* must be first */
+    ngx_http_fcchat_loc_conf_t     *conf;
+    ngx_http_fcchat_worker_t       *worker;
+    ngx_http_fcchat_room_t         *room;       /* NULL: echo, or refused */
+    ngx_http_fcchat_sender_t       *sender;     /* NULL until it says a thing */
+    ngx_http_request_t             *request;    /* NULL: detached */
+
+    ngx_queue_t                     wheel;
+    ngx_queue_t                     todo;
+    ngx_queue_t                     reply;
+
+    ngx_http_fcchat_state_e         state;
+    unsigned                        in_todo:1;
+    unsigned                        in_reply:1;
+    unsigned                        v1:1;
+    unsigned                        echo:1;
+    unsigned                        pinged:1;
+    unsigned                        paused:1;   /* not read: too much pending */
+    unsigned                        draining:1; /* the worker is leaving */
+    unsigned                        partial:1;
+    unsigned                        failed:1;   /* it broke the protocol */
+    uint16_t                        todo_code;
+    uint16_t                        code;       /* closed with, for the log */
+    uint16_t                        pending;    /* messages under way */
+    uint16_t                        controls;   /* frames in this second */
+    uint32_t                        due;        /* the wheel's tick */
+
+    ngx_msec_t                      last;       /* something was read */
+    ngx_msec_t                      deadline;   /* closing, or drain */
+    ngx_msec_t                      partial_at;
+    ngx_msec_t                      control_at;
+    ngx_msec_t                      opened;
+
+    fcc_ws_t                        ws;
+    u_char                         *in;         /* a message in pieces */
+    uint32_t                        in_len;
+    uint32_t                        in_size;
+
+    ngx_http_fcchat_author_t        author;     /* in the same block */
+    ngx_str_t                       addr;       /* likewise */
+    uint64_t                        received;   /* bytes */
+    uint64_t                        messages;
+    off_t                           before;     /* c->sent at the upgrade */
+};
+
+
+/*
+ * Opens the session on the request's connection.  detach: the request is freed
+ * here.  Called from the event loop, not from inside the request's handlers.
+ */
+void ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx);
+
+/* our Close: a code and a short ASCII reason */
+void ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s,
+    ngx_uint_t code, const char *reason);
+
+/* the session ends here and now; s is gone */
+void ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s,
+    ngx_uint_t code);
+
+/* one frame for this client, sent at the end of the turn */
+void ngx_http_fcchat_session_reply(ngx_http_fcchat_session_t *s,
+    ngx_uint_t opcode, u_char *data, size_t len);
+
+/* goes on reading, when it had stopped for too much under way */
+void ngx_http_fcchat_session_resume(ngx_http_fcchat_session_t *s);
+
+/* the worker is leaving: no more input; at = how long to wait, ms */
+void ngx_http_fcchat_session_drain(ngx_http_fcchat_session_t *s);
+
+/* if it drains, and nothing is under way, and its time has come: closes */
+void ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s);
+
+/* what has come: bytes of frames, unmasked in place */
+void ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
+    u_char *last);
+
+/* the time of the wheel has come */
+void ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s);
+
+/* the line of fcchat_log */
+void ngx_http_fcchat_session_log(ngx_http_fcchat_session_t *s);
+
+/* ---- the wheel ---- */
+
+/* has session_tick() called at or soon after the time; replaces a former
+ * one */
+void ngx_http_fcchat_wheel_set(ngx_http_fcchat_session_t *s, ngx_msec_t at);
+
+void ngx_http_fcchat_wheel_init(ngx_http_fcchat_worker_t *worker);
+
+
+/* ---- commands ---- */
+
+/* a whole text message of the client */
+void ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data,
+    size_t len);
+
+/* the first frame of fcchat.v1 */
+void ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s);
+
+
+#endif /* _NGX_HTTP_FCCHAT_CLIENT_H_INCLUDED_ */

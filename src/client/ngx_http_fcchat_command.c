@@ -1,0 +1,253 @@
+
+/*
+ * Commands: what a client asks for, and what it is told of it.
+ *
+ * What is wrong with one message is told to its sender alone; the socket
+ * lives. A message that was taken is "pending" until its fate is known; with
+ * too many of them the socket is not read, which is all the flow control a
+ * client needs.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+static void ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
+static void ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
+static ngx_int_t ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_command_done(void *session,
+    ngx_http_fcchat_outcome_t *o);
+static void ngx_http_fcchat_command_error(ngx_http_fcchat_session_t *s,
+    fcc_proto_error_t *err, fcc_str_t *cid, int64_t retry_after);
+static void ngx_http_fcchat_command_busy(ngx_http_fcchat_session_t *s,
+    fcc_str_t *cid);
+
+
+void
+ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
+{
+    fcc_cmd_t          cmd;
+    fcc_proto_error_t  err;
+
+    if (s->room == NULL) {
+        return;
+    }
+
+    if (fcc_proto_parse(s->v1 ? FCC_PROTO_V1 : FCC_PROTO_OLD, data, len,
+                        s->conf->length, &cmd, &err)
+        != FCC_OK)
+    {
+        ngx_http_fcchat_command_error(s, &err, &cmd.cid, -1);
+        fcc_cmd_free(&cmd);
+        return;
+    }
+
+    if (ngx_http_fcchat_command_sender(s) != NGX_OK) {
+        ngx_http_fcchat_command_busy(s, &cmd.cid);
+        fcc_cmd_free(&cmd);
+        return;
+    }
+
+    switch (cmd.type) {
+
+    case FCC_CMD_MESSAGE:
+        ngx_http_fcchat_command_message(s, &cmd);
+        break;
+
+    case FCC_CMD_REACTION:
+        ngx_http_fcchat_command_reaction(s, &cmd);
+        break;
+    }
+
+    fcc_cmd_free(&cmd);
+}
+
+
+static void
+ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    if (ngx_http_fcchat_say(s->room, &s->author, &cmd->cid, &cmd->text,
+                            s->sender)
+        != NGX_OK)
+    {
+        ngx_http_fcchat_command_busy(s, &cmd->cid);
+        return;
+    }
+
+    ngx_http_fcchat_command_pending(s);
+}
+
+
+static void
+ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    ngx_int_t                  rc;
+    fcc_proto_error_t          err;
+    ngx_http_fcchat_outcome_t  o;
+
+    rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, s->sender);
+
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    if (rc == NGX_AGAIN) {
+        ngx_http_fcchat_command_pending(s);
+        return;
+    }
+
+    ngx_http_fcchat_react_outcome(rc, &o);
+
+    err.code = o.code;
+    err.text = o.text;
+
+    ngx_http_fcchat_command_error(s, &err, &cmd->cid, o.retry_after);
+}
+
+
+/* what the session is known by to those who decide after it may be gone */
+
+static ngx_int_t
+ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s)
+{
+    if (s->sender) {
+        return NGX_OK;
+    }
+
+    s->sender = ngx_alloc(sizeof(ngx_http_fcchat_sender_t),
+                          s->member.connection->log);
+    if (s->sender == NULL) {
+        return NGX_ERROR;
+    }
+
+    s->sender->refs = 1;
+    s->sender->session = s;
+    s->sender->done = ngx_http_fcchat_command_done;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s)
+{
+    s->pending++;
+
+    if (s->pending >= NGX_HTTP_FCCHAT_PENDING_MAX) {
+        s->paused = 1;
+    }
+}
+
+
+static void
+ngx_http_fcchat_command_done(void *session, ngx_http_fcchat_outcome_t *o)
+{
+    u_char                      buf[FCC_PROTO_OVERHEAD
+                                    + FCC_PROTO_EXPANSION * 4
+                                      * FCC_PROTO_CID_MAX];
+    fcc_buf_t                   b;
+    fcc_str_t                   cid;
+    fcc_proto_error_t           err;
+    ngx_http_fcchat_session_t  *s;
+
+    s = session;
+    s->pending--;
+
+    cid.len = o->cid.len;
+    cid.data = o->cid.data;
+
+    if (s->state == NGX_HTTP_FCCHAT_OPEN) {
+
+        if (o->code) {
+            err.code = o->code;
+            err.text = o->text;
+
+            ngx_http_fcchat_command_error(s, &err, &cid, o->retry_after);
+
+        } else if (o->seq && (s->v1 || cid.len)) {
+
+            fcc_buf_init(&b, buf, sizeof(buf));
+            fcc_proto_v1_ack(&b, &cid, o->seq, o->id);
+
+            ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start,
+                                          b.pos - b.start);
+        }
+    }
+
+    ngx_http_fcchat_session_resume(s);
+    ngx_http_fcchat_session_drained(s);
+}
+
+
+static void
+ngx_http_fcchat_command_busy(ngx_http_fcchat_session_t *s, fcc_str_t *cid)
+{
+    fcc_proto_error_t  err;
+
+    err.code = "unavailable";
+    err.text = "The server is busy, try again.";
+
+    ngx_http_fcchat_command_error(s, &err, cid, NGX_HTTP_FCCHAT_RETRY_AFTER);
+}
+
+
+static void
+ngx_http_fcchat_command_error(ngx_http_fcchat_session_t *s,
+    fcc_proto_error_t *err, fcc_str_t *cid, int64_t retry_after)
+{
+    u_char     buf[2 * FCC_PROTO_OVERHEAD
+                   + FCC_PROTO_EXPANSION * 4 * FCC_PROTO_CID_MAX];
+    fcc_buf_t  b;
+
+    fcc_buf_init(&b, buf, sizeof(buf));
+
+    if (s->v1) {
+        fcc_proto_v1_error(&b, err, cid, retry_after);
+
+    } else {
+        fcc_proto_old_error(&b, err, cid, retry_after);
+    }
+
+    ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start, b.pos - b.start);
+}
+
+
+void
+ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
+{
+    fcc_buf_t                b;
+    ngx_time_t              *tp;
+    fcc_welcome_t            w;
+    ngx_http_fcchat_room_t  *room;
+    u_char                   buf[FCC_PROTO_OVERHEAD
+                                 + FCC_PROTO_EXPANSION
+                                   * (NGX_HTTP_FCCHAT_USERNAME_MAX
+                                      + FCC_ROOM_NAME_MAX + 64)];
+
+    room = s->room;
+    tp = ngx_timeofday();
+
+    w.room.len = room->name.len;
+    w.room.data = room->name.data;
+    w.epoch.len = room->epoch_len;
+    w.epoch.data = room->epoch;
+    w.head = room->have;
+    w.user_id = s->author.id;
+    w.username.len = s->author.username.len;
+    w.username.data = s->author.username.data;
+    w.role.len = s->author.role.len;
+    w.role.data = s->author.role.data;
+    w.viewers = ngx_http_fcchat_room_viewers(room);
+    w.server_time = (int64_t) tp->sec * 1000 + tp->msec;
+
+    fcc_buf_init(&b, buf, sizeof(buf));
+    fcc_proto_v1_welcome(&b, &w);
+
+    ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start, b.pos - b.start);
+}

@@ -1,0 +1,579 @@
+
+/*
+ * Directives that need more than nginx's stock setters, and the sharing of
+ * hubs: two locations with the same PostgreSQL, Redis and prefix have one.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+#define NGX_HTTP_FCCHAT_SECRET_MAX       4096       /* bytes of a key's file */
+#define NGX_HTTP_FCCHAT_CONNECTIONS_MAX  64
+
+
+static char *ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name,
+    fcc_str_t *key);
+static ngx_uint_t ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b);
+static ngx_uint_t ngx_http_fcchat_same_str(ngx_str_t *a, ngx_str_t *b);
+
+
+char *
+ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_fcchat_main_conf_t  *cmcf;
+
+    if (lcf->service) {
+        return "is duplicate";
+    }
+
+    lcf->service = (uintptr_t) cmd->post;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
+    cmcf->used++;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_fcchat_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_main_conf_t *cmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (cmcf->zone_size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\", "
+                           "it must be a size as \"16m\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < (ssize_t) (16 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone size \"%V\" is too small, "
+                           "it must be at least %uzk", &value[1],
+                           16 * ngx_pagesize / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    cmcf->zone_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_postgres(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    char                       *rv;
+    ngx_int_t                   n;
+    ngx_str_t                  *value, s;
+    ngx_uint_t                  i;
+    ngx_http_fcchat_pg_conf_t  *pg;
+
+    if (lcf->pg != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    pg = ngx_pcalloc(cf->pool, sizeof(ngx_http_fcchat_pg_conf_t));
+    if (pg == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    pg->conninfo = value[1];
+    pg->connections = 2;
+    pg->timeout = 5000;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "connections=", 12) == 0) {
+
+            n = ngx_atoi(value[i].data + 12, value[i].len - 12);
+
+            if (n == NGX_ERROR || n < 1
+                || n > NGX_HTTP_FCCHAT_CONNECTIONS_MAX)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid parameter \"%V\", the number must "
+                                   "be from 1 to %d", &value[i],
+                                   NGX_HTTP_FCCHAT_CONNECTIONS_MAX);
+                return NGX_CONF_ERROR;
+            }
+
+            pg->connections = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "timeout=", 8) == 0) {
+
+            s.len = value[i].len - 8;
+            s.data = value[i].data + 8;
+
+            n = ngx_parse_time(&s, 0);
+
+            if (n == NGX_ERROR || n == 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid parameter \"%V\", it must be "
+                                   "a time as \"timeout=5s\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            pg->timeout = n;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", it must be "
+                           "\"connections=N\" or \"timeout=T\"", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    rv = ngx_http_fcchat_pg_conf(cf, pg);
+
+    if (rv != NGX_CONF_OK) {
+
+        if (rv != NGX_CONF_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid connection string: %s", rv);
+        }
+
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->pg = pg;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    char                          *rv;
+    ngx_str_t                     *value;
+    ngx_uint_t                     i;
+    ngx_http_fcchat_redis_conf_t  *redis;
+
+    if (lcf->redis != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        lcf->redis = NULL;
+        return NGX_CONF_OK;
+    }
+
+    lcf->redis = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                  sizeof(ngx_http_fcchat_redis_conf_t));
+    if (lcf->redis == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        redis = ngx_array_push(lcf->redis);
+        if (redis == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(redis, sizeof(ngx_http_fcchat_redis_conf_t));
+
+        rv = ngx_http_fcchat_redis_conf(cf, &value[i], redis);
+
+        if (rv == NGX_CONF_OK) {
+            continue;
+        }
+
+        if (rv != NGX_CONF_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid Redis URL in argument %ui: %s", i, rv);
+        }
+
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    char        *rv;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (lcf->secrets != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    if (cf->args->nelts - 1 > FCC_DJANGO_SECRETS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many key files, there can be %d",
+                           FCC_DJANGO_SECRETS);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->secrets = ngx_pcalloc(cf->pool, sizeof(fcc_django_secrets_t));
+    if (lcf->secrets == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        rv = ngx_http_fcchat_read_secret(cf, &value[i],
+                                         &lcf->secrets->key[i - 1]);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+
+        lcf->secrets->n++;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name, fcc_str_t *key)
+{
+    u_char           *p;
+    size_t            len;
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_file_info_t   fi;
+
+    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", name);
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_pcalloc(cf->pool, NGX_HTTP_FCCHAT_SECRET_MAX);
+    n = p ? ngx_read_fd(fd, p, NGX_HTTP_FCCHAT_SECRET_MAX) : -1;
+
+    if (n != -1 && ngx_fd_info(fd, &fi) != NGX_FILE_ERROR
+        && (ngx_file_access(&fi) & 0007))
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "key file \"%V\" can be read by everybody", name);
+    }
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
+                      ngx_close_file_n " \"%V\" failed", name);
+    }
+
+    if (n == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "could not read key file \"%V\"", name);
+        return NGX_CONF_ERROR;
+    }
+
+    for (len = 0; len < (size_t) n; len++) {
+        if (p[len] == LF || p[len] == CR) {
+            break;
+        }
+    }
+
+    if (len == 0 || len == NGX_HTTP_FCCHAT_SECRET_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "key file \"%V\" must have a key in its first line",
+                           name);
+        return NGX_CONF_ERROR;
+    }
+
+    key->len = len;
+    key->data = p;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value, *backend;
+    ngx_uint_t   i;
+
+    if (lcf->backends != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "any") == 0) {
+        lcf->backends = NULL;
+        return NGX_CONF_OK;
+    }
+
+    lcf->backends = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_str_t));
+    if (lcf->backends == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        backend = ngx_array_push(lcf->backends);
+        if (backend == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *backend = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_fcchat_origin_t  *o;
+
+    if (lcf->origin_set != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    lcf->origin_set = 1;
+    lcf->origin_any = 0;
+    lcf->origin_same = 0;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "any") == 0) {
+            lcf->origin_any = 1;
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "same") == 0) {
+            lcf->origin_same = 1;
+            continue;
+        }
+
+        if (lcf->origins == NULL) {
+            lcf->origins = ngx_array_create(cf->pool, 4,
+                                            sizeof(ngx_http_fcchat_origin_t));
+            if (lcf->origins == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        o = ngx_array_push(lcf->origins);
+        if (o == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(o, sizeof(ngx_http_fcchat_origin_t));
+
+        if (value[i].len > 1 && value[i].data[0] == '.'
+            && ngx_strchr(value[i].data, '/') == NULL
+            && ngx_strchr(value[i].data, ':') == NULL
+            && value[i].data[value[i].len - 1] != '.')
+        {
+            o->below = value[i];
+            continue;
+        }
+
+        if (fcc_http_origin_parse(value[i].data, value[i].len, &o->origin)
+            != FCC_OK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid origin \"%V\", it must be \"same\", "
+                               "\"any\", \"scheme://host[:port]\" or "
+                               "\".domain\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (lcf->origin_any && cf->args->nelts > 2) {
+        return "can't have \"any\" beside other values";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->log != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        lcf->log = NULL;
+        return NGX_CONF_OK;
+    }
+
+    lcf->log = ngx_conf_open_file(cf->cycle, &value[1]);
+
+    return lcf->log ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
+{
+    ngx_uint_t                    i;
+    ngx_http_fcchat_hub_conf_t   *hub;
+    ngx_http_fcchat_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
+
+    hub = cmcf->hubs.elts;
+
+    for (i = 0; i < cmcf->hubs.nelts; i++) {
+
+        if (ngx_http_fcchat_same_str(&hub[i].pg->conninfo, &conf->pg->conninfo)
+            && hub[i].pg->connections == conf->pg->connections
+            && hub[i].pg->timeout == conf->pg->timeout
+            && ngx_http_fcchat_same_redis(hub[i].redis, conf->redis)
+            && ngx_http_fcchat_same_str(&hub[i].prefix, &conf->prefix)
+            && ngx_http_fcchat_same_str(&hub[i].media, &conf->media))
+        {
+            conf->hub = i;
+            return NGX_CONF_OK;
+        }
+    }
+
+    hub = ngx_array_push(&cmcf->hubs);
+    if (hub == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    hub->pg = conf->pg;
+    hub->redis = conf->redis;
+    hub->prefix = conf->prefix;
+    hub->media = conf->media;
+
+    conf->hub = i;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b)
+{
+    ngx_uint_t                     i;
+    ngx_http_fcchat_redis_conf_t  *x, *y;
+
+    if (a == b) {
+        return 1;
+    }
+
+    if (a == NULL || b == NULL || a->nelts != b->nelts) {
+        return 0;
+    }
+
+    x = a->elts;
+    y = b->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        if (!ngx_http_fcchat_same_str(&x[i].url, &y[i].url)
+            || !ngx_http_fcchat_same_str(&x[i].user, &y[i].user)
+            || !ngx_http_fcchat_same_str(&x[i].password, &y[i].password))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_same_str(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+void
+ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf)
+{
+    size_t       i;
+    ngx_str_t   *backend;
+    ngx_uint_t   n;
+    ngx_sha1_t   sha1;
+
+    /* all that decides whether a cookie is good: then a zone can be shared */
+
+    ngx_sha1_init(&sha1);
+
+    ngx_sha1_update(&sha1, conf->pg->conninfo.data, conf->pg->conninfo.len);
+    ngx_sha1_update(&sha1, &conf->engine, sizeof(conf->engine));
+    ngx_sha1_update(&sha1, &conf->session_age, sizeof(conf->session_age));
+
+    for (i = 0; i < conf->secrets->n; i++) {
+        ngx_sha1_update(&sha1, conf->secrets->key[i].data,
+                        conf->secrets->key[i].len);
+        ngx_sha1_update(&sha1, "", 1);
+    }
+
+    if (conf->backends) {
+        backend = conf->backends->elts;
+
+        for (n = 0; n < conf->backends->nelts; n++) {
+            ngx_sha1_update(&sha1, backend[n].data, backend[n].len);
+            ngx_sha1_update(&sha1, "", 1);
+        }
+    }
+
+    ngx_sha1_final(conf->salt, &sha1);
+}

@@ -1,0 +1,128 @@
+
+/* Handshakes that are not for us: the status, a short text, and the
+ * headers. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+static ngx_uint_t ngx_http_fcchat_refuse_page(ngx_http_request_t *r,
+    ngx_uint_t status);
+static ngx_int_t ngx_http_fcchat_refuse_header(ngx_http_request_t *r,
+    const char *name, const char *value);
+
+
+ngx_int_t
+ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  type;
+    ngx_http_complex_value_t   cv;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "fcchat refused the handshake with %ui: %s", status, text);
+
+    rc = NGX_OK;
+
+    switch (status) {
+
+    case NGX_HTTP_NOT_ALLOWED:
+        rc = ngx_http_fcchat_refuse_header(r, "Allow", "GET");
+        break;
+
+    case 426:
+        rc = ngx_http_fcchat_refuse_header(r, "Sec-WebSocket-Version", "13");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fcchat_refuse_header(r, "Upgrade", "websocket");
+        }
+
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        rc = ngx_http_fcchat_refuse_header(r, "Retry-After", "1");
+        break;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_fcchat_refuse_page(r, status)) {
+        return status;
+    }
+
+    ngx_str_set(&type, "text/plain");
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+
+    cv.value.len = ngx_strlen(text) + 1;
+    cv.value.data = ngx_pnalloc(r->pool, cv.value.len);
+
+    if (cv.value.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    (void) ngx_sprintf(cv.value.data, "%s\n", text);
+
+    return ngx_http_send_response(r, status, &type, &cv);
+}
+
+
+/* 1 when the site has a page of its own for the status */
+
+static ngx_uint_t
+ngx_http_fcchat_refuse_page(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages == NULL) {
+        return 0;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if (page[i].status == (ngx_int_t) status) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_refuse_header(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value.len = ngx_strlen(value);
+    h->value.data = (u_char *) value;
+
+    return NGX_OK;
+}

@@ -1,0 +1,732 @@
+
+/*
+ * A session: the connection after the 101, from its opening to its end.
+ *
+ * Ownership.  The session owns the connection (detached: nginx's request is
+ * freed; not detached: the request is finalized at the end).  It holds a ref
+ * of its room and a reference of its sender; what it has said and is not
+ * decided yet holds its own, and finds sender->session NULL when the session
+ * is gone.
+ *
+ * What may come at a bad time:
+ *   - a fan-out finds the connection broken: member->broken() only notes it
+ *   and
+ *     posts worker->close, since the fan-out is walking over this session;
+ *   - the write event after our Close: the session may end in it;
+ *   - c->close, from nginx: alone it means that the worker is leaving, with
+ *     c->error that it leaves now (worker_shutdown_timeout);
+ *   - the wheel after all that: the session is out of the wheel when it is
+ *   freed.
+ *
+ * Nothing is sent after a Close: the member leaves the room's log first.
+ * While input is being fed the session is never freed: what ends it then is
+ * posted.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+static ngx_http_fcchat_session_t *ngx_http_fcchat_session_create(
+    ngx_http_fcchat_ctx_t *ctx);
+static void ngx_http_fcchat_session_detach(ngx_http_fcchat_session_t *s,
+    ngx_http_request_t *r);
+static void ngx_http_fcchat_session_free_buffers(ngx_connection_t *c,
+    ngx_http_connection_t *hc);
+static void ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_ctx_t *ctx, u_char *early, size_t len);
+static void ngx_http_fcchat_session_read(ngx_event_t *rev);
+static void ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_session_write(ngx_event_t *wev);
+static void ngx_http_fcchat_session_broken(ngx_http_fcchat_member_t *m,
+    ngx_uint_t code);
+static void ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s);
+
+
+void
+ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
+{
+    size_t                      len;
+    u_char                     *early;
+    ngx_buf_t                  *b;
+    ngx_connection_t           *c;
+    ngx_http_request_t         *r;
+    ngx_http_fcchat_ctx_t       copy;
+    ngx_http_fcchat_session_t  *s;
+
+    r = ctx->request;
+    c = r->connection;
+    early = NULL;
+
+    s = ngx_http_fcchat_session_create(ctx);
+
+    b = r->header_in;
+    len = b->last - b->pos;
+
+    if (s && len) {
+
+        /* frames of the handshake's own packet, in a buffer of the request */
+
+        early = ngx_alloc(len, c->log);
+
+        if (early) {
+            ngx_memcpy(early, b->pos, len);
+            b->pos = b->last;
+        }
+    }
+
+    if (s == NULL || (len && early == NULL)) {
+
+        if (s) {
+            ngx_free(s);
+        }
+
+        ngx_http_finalize_request(r, NGX_HTTP_CLOSE);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    /* the request's memory is about to go, or stays: what start() needs is
+     * copied; the room's ref is the session's now */
+
+    ctx->room = NULL;
+    copy = *ctx;
+    copy.room = s->room;
+
+    if (s->conf->detach) {
+        ngx_http_fcchat_session_detach(s, r);
+
+    } else {
+        ctx->session = s;
+        s->request = r;
+        c->data = s;
+    }
+
+    ngx_http_fcchat_session_start(s, &copy, early, len);
+
+    if (early) {
+        ngx_free(early);
+    }
+}
+
+
+static ngx_http_fcchat_session_t *
+ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
+{
+    u_char                     *p;
+    ngx_connection_t           *c;
+    ngx_http_fcchat_session_t  *s;
+
+    c = ctx->request->connection;
+
+    s = ngx_calloc(sizeof(ngx_http_fcchat_session_t) + ctx->user.len
+                   + c->addr_text.len, c->log);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->member.connection = c;
+    s->member.lag = ctx->conf->lag;
+    s->member.broken = ngx_http_fcchat_session_broken;
+
+    s->conf = ctx->conf;
+    s->worker = ctx->worker;
+    s->room = ctx->room;
+    s->v1 = ctx->v1;
+    s->echo = ctx->conf->service == NGX_HTTP_FCCHAT_ECHO;
+
+    p = (u_char *) s + sizeof(ngx_http_fcchat_session_t);
+
+    s->author.id = ctx->user.id;
+    s->author.username.data = p;
+    s->author.username.len = ctx->user.len;
+    p = ngx_cpymem(p, ctx->user.username, ctx->user.len);
+
+    if (ctx->user.staff) {
+        ngx_str_set(&s->author.role, "moderator");
+
+    } else {
+        ngx_str_set(&s->author.role, "member");
+    }
+
+    /* realip takes its address back when the request is freed */
+
+    s->addr.data = p;
+    s->addr.len = c->addr_text.len;
+    ngx_memcpy(p, c->addr_text.data, c->addr_text.len);
+
+    /* a character may come as two escapes of six bytes */
+
+    fcc_ws_init(&s->ws, 12 * ctx->conf->length
+                        + NGX_HTTP_FCCHAT_FRAME_OVERHEAD);
+
+    s->opened = ngx_current_msec;
+    s->last = ngx_current_msec;
+    s->before = c->sent;
+
+    return s;
+}
+
+
+/*
+ * The request goes, the connection stays.  ngx_http_free_request() writes the
+ * access log, runs the cleanups and frees the request's pool; it leaves the
+ * connection and its pool alone but marks it destroyed.
+ */
+
+static void
+ngx_http_fcchat_session_detach(ngx_http_fcchat_session_t *s,
+    ngx_http_request_t *r)
+{
+    ngx_connection_t       *c;
+    ngx_http_connection_t  *hc;
+
+    c = r->connection;
+    hc = r->http_connection;
+
+    c->data = s;
+
+    ngx_http_free_request(r, 0);
+
+    c->destroyed = 0;
+
+    ngx_http_fcchat_session_free_buffers(c, hc);
+}
+
+
+static void
+ngx_http_fcchat_session_free_buffers(ngx_connection_t *c,
+    ngx_http_connection_t *hc)
+{
+    ngx_chain_t  *cl;
+
+    for (cl = hc->free; cl; cl = cl->next) {
+        (void) ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    for (cl = hc->busy; cl; cl = cl->next) {
+        (void) ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    hc->free = NULL;
+    hc->busy = NULL;
+    hc->nbusy = 0;
+
+    if (c->buffer) {
+        (void) ngx_pfree(c->pool, c->buffer->start);
+        c->buffer = NULL;
+    }
+}
+
+
+static void
+ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_ctx_t *ctx, u_char *early, size_t len)
+{
+    ngx_connection_t            *c;
+    ngx_http_fcchat_encoding_e   encoding;
+
+    c = s->member.connection;
+
+    c->log->action = "chatting with client";
+    c->read->handler = ngx_http_fcchat_session_read;
+    c->write->handler = ngx_http_fcchat_session_write;
+    c->idle = 1;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+
+        /* what is offered again may have moved: rings grow */
+
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
+                                         |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+#endif
+
+    s->worker->sessions++;
+
+    ngx_http_fcchat_wheel_set(s, s->last + ngx_min(s->conf->ping,
+                                                   s->conf->timeout));
+
+    if (ctx->code) {
+        ngx_http_fcchat_session_close(s, ctx->code, ctx->reason);
+        return;
+    }
+
+    if (s->room) {
+        encoding = s->v1 ? NGX_HTTP_FCCHAT_V1
+                         : s->conf->html_escape ? NGX_HTTP_FCCHAT_OLD_HTML
+                                                : NGX_HTTP_FCCHAT_OLD_RAW;
+
+        if (ngx_http_fcchat_room_join(s->room, &s->member, encoding)
+            != NGX_OK)
+        {
+            ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED,
+                                          "out of memory");
+            return;
+        }
+
+        if (s->v1) {
+            ngx_http_fcchat_welcome(s);
+        }
+    }
+
+    if (ngx_exiting) {
+        ngx_http_fcchat_session_drain(s);
+        return;
+    }
+
+    if (len) {
+        s->received += len;
+        ngx_http_fcchat_session_feed(s, early, early + len);
+    }
+
+    /* what came meanwhile made no event for this handler */
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_fcchat_session_read(ngx_event_t *rev)
+{
+    ngx_connection_t           *c;
+    ngx_http_fcchat_session_t  *s;
+
+    c = rev->data;
+    s = c->data;
+
+    if (c->close) {
+
+        if (c->error) {
+            ngx_http_fcchat_session_close(s, FCC_WS_RESTART, "restart");
+            ngx_http_fcchat_session_finish(s, FCC_WS_RESTART);
+            return;
+        }
+
+        c->close = 0;
+        c->idle = 0;
+
+        ngx_http_fcchat_session_drain(s);
+        return;
+    }
+
+    if (s->in_todo || s->paused) {
+        return;
+    }
+
+    if (s->draining && s->state == NGX_HTTP_FCCHAT_OPEN) {
+        return;
+    }
+
+    ngx_http_fcchat_session_recv(s);
+}
+
+
+static void
+ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s)
+{
+    u_char            *buf;
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    c = s->member.connection;
+    buf = s->worker->recv;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_RECV_BUDGET; i++) {
+
+        n = c->recv(c, buf, NGX_HTTP_FCCHAT_RECV_SIZE);
+
+        if (n == NGX_AGAIN) {
+
+            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+                ngx_http_fcchat_session_finish(s, FCC_WS_ABNORMAL);
+            }
+
+            return;
+        }
+
+        if (n == NGX_ERROR || n == 0) {
+            ngx_http_fcchat_session_finish(s, s->code ? s->code
+                                                      : FCC_WS_ABNORMAL);
+            return;
+        }
+
+        s->received += n;
+        s->last = ngx_current_msec;
+        s->pinged = 0;
+
+        ngx_http_fcchat_session_feed(s, buf, buf + n);
+
+        if (s->in_todo || s->paused) {
+            return;
+        }
+    }
+
+    /* a busy client gives way to the others */
+
+    ngx_post_event(c->read, &ngx_posted_next_events);
+}
+
+
+void
+ngx_http_fcchat_session_resume(ngx_http_fcchat_session_t *s)
+{
+    if (s->paused && s->pending < NGX_HTTP_FCCHAT_PENDING_MAX / 2) {
+        s->paused = 0;
+        ngx_post_event(s->member.connection->read, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_fcchat_session_write(ngx_event_t *wev)
+{
+    ngx_connection_t           *c;
+    ngx_http_fcchat_session_t  *s;
+
+    c = wev->data;
+    s = c->data;
+
+    if (s->in_todo) {
+        return;
+    }
+
+    (void) ngx_http_fcchat_member_writable(&s->member);
+
+    ngx_http_fcchat_session_sent(s);
+}
+
+
+/* after a flush: when that was the last of it, s may be gone */
+
+static void
+ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s)
+{
+    ngx_connection_t  *c;
+
+    if (s->state == NGX_HTTP_FCCHAT_OPEN
+        || s->in_todo
+        || !ngx_http_fcchat_member_idle(&s->member))
+    {
+        return;
+    }
+
+    c = s->member.connection;
+
+    if (s->state == NGX_HTTP_FCCHAT_LEAVING) {
+        ngx_http_fcchat_session_finish(s, s->code);
+        return;
+    }
+
+    /*
+     * The peer may still be sending: reading on until it has seen our Close
+     * keeps a reset from overtaking it.
+     */
+
+    if (s->failed && c->ssl == NULL) {
+        (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
+    }
+}
+
+
+void
+ngx_http_fcchat_session_reply(ngx_http_fcchat_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len)
+{
+    size_t  n;
+    u_char  header[FCC_WS_HEADER_MAX];
+
+    if (s->in_todo) {
+        return;
+    }
+
+    n = fcc_ws_header(header, opcode, len);
+
+    if (ngx_http_fcchat_member_put(&s->member, header, n, data, len)
+        != NGX_OK)
+    {
+        ngx_http_fcchat_member_leave(&s->member);
+        ngx_http_fcchat_session_broken(&s->member, 0);
+        return;
+    }
+
+    if (!s->in_reply) {
+        s->in_reply = 1;
+        ngx_queue_insert_tail(&s->worker->replies, &s->reply);
+    }
+
+    ngx_post_event(&s->worker->flush, &ngx_posted_events);
+}
+
+
+void
+ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s, ngx_uint_t code,
+    const char *reason)
+{
+    size_t  n;
+    u_char  frame[FCC_WS_HEADER_MAX + FCC_WS_CONTROL_MAX];
+
+    if (s->state != NGX_HTTP_FCCHAT_OPEN) {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->member.connection->log, 0,
+                   "fcchat session close %ui \"%s\"", code, reason);
+
+    ngx_http_fcchat_member_leave(&s->member);
+
+    s->state = NGX_HTTP_FCCHAT_CLOSING;
+    s->code = code;
+    s->deadline = ngx_current_msec
+                  + (s->draining ? NGX_HTTP_FCCHAT_LEAVE_TIME
+                     : s->failed ? NGX_HTTP_FCCHAT_LINGER_TIME
+                                 : NGX_HTTP_FCCHAT_CLOSE_TIME);
+
+    ngx_http_fcchat_wheel_set(s, s->deadline);
+
+    n = fcc_ws_close(frame, code, reason);
+
+    if (ngx_http_fcchat_member_put(&s->member, frame, n, NULL, 0) != NGX_OK) {
+        ngx_http_fcchat_session_broken(&s->member, 0);
+        return;
+    }
+
+    (void) ngx_http_fcchat_member_flush(&s->member);
+
+    ngx_http_fcchat_session_sent(s);
+
+    /* the answer may be there already, unread */
+
+    s->paused = 0;
+    ngx_post_event(s->member.connection->read, &ngx_posted_events);
+}
+
+
+static void
+ngx_http_fcchat_session_broken(ngx_http_fcchat_member_t *m, ngx_uint_t code)
+{
+    ngx_http_fcchat_session_t  *s;
+
+    s = (ngx_http_fcchat_session_t *) m;
+
+    if (s->in_todo) {
+
+        if (code == 0) {
+            s->todo_code = 0;
+        }
+
+        return;
+    }
+
+    s->in_todo = 1;
+    s->todo_code = code;
+
+    ngx_queue_insert_tail(&s->worker->todo, &s->todo);
+
+    /* told to leave, a worker waits for events before it looks at posted
+     * ones */
+
+    ngx_post_event(&s->worker->close, ngx_exiting ? &ngx_posted_next_events
+                                                  : &ngx_posted_events);
+}
+
+
+void
+ngx_http_fcchat_session_drain(ngx_http_fcchat_session_t *s)
+{
+    ngx_msec_t  window;
+
+    if (s->state != NGX_HTTP_FCCHAT_OPEN || s->draining) {
+        return;
+    }
+
+    s->draining = 1;
+
+    /* spread, or all clients would be back in the same moment */
+
+    window = ngx_min(s->worker->sessions * 2, NGX_HTTP_FCCHAT_DRAIN_TIME);
+
+    s->deadline = ngx_current_msec;
+
+    if (window > NGX_HTTP_FCCHAT_WHEEL_TICK) {
+        s->deadline += (ngx_msec_t) ngx_random() % window;
+        ngx_http_fcchat_wheel_set(s, s->deadline);
+    }
+
+    ngx_http_fcchat_session_drained(s);
+}
+
+
+void
+ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s)
+{
+    if (s->draining
+        && s->pending == 0
+        && s->state == NGX_HTTP_FCCHAT_OPEN
+        && (ngx_msec_int_t) (s->deadline - ngx_current_msec) <= 0)
+    {
+        ngx_http_fcchat_member_leave(&s->member);
+        ngx_http_fcchat_session_broken(&s->member, FCC_WS_RESTART);
+    }
+}
+
+
+void
+ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
+{
+    ngx_msec_t  idle, next;
+
+    if (s->in_todo) {
+        return;
+    }
+
+    if (s->state != NGX_HTTP_FCCHAT_OPEN) {
+
+        if ((ngx_msec_int_t) (s->deadline - ngx_current_msec) <= 0) {
+            ngx_http_fcchat_session_finish(s, s->code);
+            return;
+        }
+
+        ngx_http_fcchat_wheel_set(s, s->deadline);
+        return;
+    }
+
+    if (s->draining) {
+        ngx_http_fcchat_wheel_set(s, ngx_max(s->deadline, ngx_current_msec));
+        ngx_http_fcchat_session_drained(s);
+        return;
+    }
+
+    if (s->partial
+        && ngx_current_msec - s->partial_at >= NGX_HTTP_FCCHAT_PARTIAL_TIME)
+    {
+        ngx_http_fcchat_session_close(s, FCC_WS_POLICY, "unfinished message");
+        return;
+    }
+
+    /* what is not read because too much is under way is not silence */
+
+    if (s->paused) {
+        s->last = ngx_current_msec;
+    }
+
+    idle = ngx_current_msec - s->last;
+
+    if (idle >= s->conf->timeout) {
+        ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_NO_PONG,
+                                      "no pong");
+        return;
+    }
+
+    next = s->last + s->conf->timeout;
+
+    if (idle >= s->conf->ping && !s->pinged) {
+        s->pinged = 1;
+        ngx_http_fcchat_session_reply(s, FCC_WS_PING, NULL, 0);
+
+    } else if (!s->pinged) {
+        next = ngx_min(next, s->last + s->conf->ping);
+    }
+
+    if (s->partial) {
+        next = ngx_min(next, s->partial_at + NGX_HTTP_FCCHAT_PARTIAL_TIME);
+    }
+
+    ngx_http_fcchat_wheel_set(s, next);
+}
+
+
+void
+ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
+{
+    s->code = code;
+
+    s->member.dead = 1;
+    ngx_http_fcchat_member_leave(&s->member);
+
+    ngx_http_fcchat_session_log(s);
+
+    if (s->wheel.next) {
+        ngx_queue_remove(&s->wheel);
+    }
+
+    if (s->in_todo) {
+        ngx_queue_remove(&s->todo);
+    }
+
+    if (s->in_reply) {
+        ngx_queue_remove(&s->reply);
+    }
+
+    if (s->sender) {
+        s->sender->session = NULL;
+        ngx_http_fcchat_sender_put(s->sender);
+    }
+
+    if (s->room) {
+        ngx_http_fcchat_room_put(s->room);
+    }
+
+    ngx_http_fcchat_member_free(&s->member);
+
+    if (s->in) {
+        ngx_free(s->in);
+    }
+
+    s->worker->sessions--;
+
+    if (s->worker->sessions == 0 && s->worker->tick.timer_set) {
+        ngx_del_timer(&s->worker->tick);
+    }
+
+    ngx_http_fcchat_session_end(s);
+}
+
+
+static void
+ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_fcchat_ctx_t  *ctx;
+
+    c = s->member.connection;
+    r = s->request;
+
+    c->sent = s->before + s->member.sent;
+
+    if (r) {
+        ctx = ngx_http_get_module_ctx(r, ngx_http_fcchat_module);
+
+        ctx->session = NULL;
+        ctx->messages = s->messages;
+        ctx->closed = s->code;
+
+        ngx_free(s);
+
+        c->data = r;
+        c->idle = 0;
+
+        ngx_http_finalize_request(r, NGX_HTTP_CLOSE);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    ngx_free(s);
+
+    ngx_http_close_connection(c);
+}

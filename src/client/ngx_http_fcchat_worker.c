@@ -1,0 +1,219 @@
+
+/* What a worker keeps for its sessions, and the posted work on them. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+static void ngx_http_fcchat_worker_close(ngx_event_t *ev);
+static void ngx_http_fcchat_worker_flush(ngx_event_t *ev);
+static void ngx_http_fcchat_worker_goodbye(ngx_http_fcchat_worker_t *worker);
+static const char *ngx_http_fcchat_worker_reason(ngx_uint_t code);
+
+
+ngx_http_fcchat_worker_t *
+ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
+    ngx_log_t *log)
+{
+    ngx_uint_t                   i;
+    ngx_http_fcchat_worker_t    *worker;
+    ngx_http_fcchat_hub_conf_t  *hcf;
+
+    worker = ngx_calloc(sizeof(ngx_http_fcchat_worker_t), log);
+    if (worker == NULL) {
+        return NULL;
+    }
+
+    worker->conf = conf;
+    worker->log = log;
+
+    ngx_http_fcchat_wheel_init(worker);
+
+    ngx_queue_init(&worker->todo);
+    ngx_queue_init(&worker->replies);
+
+    worker->close.handler = ngx_http_fcchat_worker_close;
+    worker->close.data = worker;
+    worker->close.log = log;
+
+    worker->flush.handler = ngx_http_fcchat_worker_flush;
+    worker->flush.data = worker;
+    worker->flush.log = log;
+
+    ngx_rbtree_init(&worker->flights, &worker->flights_sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    worker->recv = ngx_alloc(NGX_HTTP_FCCHAT_RECV_SIZE, log);
+    worker->hubs = ngx_calloc(conf->hubs.nelts
+                              * sizeof(ngx_http_fcchat_hub_t *) + 1, log);
+
+    if (worker->recv == NULL || worker->hubs == NULL) {
+        ngx_http_fcchat_worker_destroy(worker);
+        return NULL;
+    }
+
+    hcf = conf->hubs.elts;
+
+    for (i = 0; i < conf->hubs.nelts; i++) {
+
+        worker->hubs[i] = ngx_http_fcchat_hub_create(&hcf[i], log);
+        if (worker->hubs[i] == NULL) {
+            ngx_http_fcchat_worker_destroy(worker);
+            return NULL;
+        }
+
+        worker->nhubs++;
+    }
+
+    return worker;
+}
+
+
+void
+ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
+{
+    ngx_uint_t  i;
+
+    ngx_http_fcchat_worker_goodbye(worker);
+
+    ngx_http_fcchat_auth_destroy(worker);
+
+    for (i = 0; i < worker->nhubs; i++) {
+        ngx_http_fcchat_hub_destroy(worker->hubs[i]);
+    }
+
+    if (worker->close.posted) {
+        ngx_delete_posted_event(&worker->close);
+    }
+
+    if (worker->flush.posted) {
+        ngx_delete_posted_event(&worker->flush);
+    }
+
+    if (worker->tick.timer_set) {
+        ngx_del_timer(&worker->tick);
+    }
+
+    if (worker->hubs) {
+        ngx_free(worker->hubs);
+    }
+
+    if (worker->recv) {
+        ngx_free(worker->recv);
+    }
+
+    ngx_free(worker);
+}
+
+
+/* a worker that exits at once: whoever is left is told what can be told */
+
+static void
+ngx_http_fcchat_worker_goodbye(ngx_http_fcchat_worker_t *worker)
+{
+    ngx_uint_t                  i;
+    ngx_queue_t                *q;
+    ngx_http_fcchat_session_t  *s;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_WHEEL_SLOTS; i++) {
+
+        while (!ngx_queue_empty(&worker->wheel[i])) {
+            q = ngx_queue_head(&worker->wheel[i]);
+            s = ngx_queue_data(q, ngx_http_fcchat_session_t, wheel);
+
+            if (s->state == NGX_HTTP_FCCHAT_OPEN && !s->member.dead) {
+                ngx_http_fcchat_session_close(s, FCC_WS_RESTART, "restart");
+            }
+
+            ngx_http_fcchat_session_finish(s, s->code ? s->code
+                                                      : FCC_WS_ABNORMAL);
+        }
+    }
+}
+
+
+static void
+ngx_http_fcchat_worker_close(ngx_event_t *ev)
+{
+    ngx_uint_t                  code;
+    ngx_queue_t                *q;
+    ngx_http_fcchat_worker_t   *worker;
+    ngx_http_fcchat_session_t  *s;
+
+    worker = ev->data;
+
+    while (!ngx_queue_empty(&worker->todo)) {
+        q = ngx_queue_head(&worker->todo);
+        s = ngx_queue_data(q, ngx_http_fcchat_session_t, todo);
+
+        ngx_queue_remove(q);
+        s->in_todo = 0;
+
+        code = s->todo_code;
+
+        if (code == 0 || s->member.dead) {
+            ngx_http_fcchat_session_finish(s, s->code ? s->code
+                                                      : FCC_WS_ABNORMAL);
+            continue;
+        }
+
+        ngx_http_fcchat_session_close(s, code,
+                                      ngx_http_fcchat_worker_reason(code));
+    }
+}
+
+
+static const char *
+ngx_http_fcchat_worker_reason(ngx_uint_t code)
+{
+    switch (code) {
+
+    case FCC_WS_RESTART:
+        return "restart";
+
+    case NGX_HTTP_FCCHAT_CLOSE_LAGGED:
+        return "lagged";
+
+    case NGX_HTTP_FCCHAT_CLOSE_GAP:
+        return "gap";
+
+    case NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE:
+        return "room gone";
+
+    default:
+        return "";
+    }
+}
+
+
+static void
+ngx_http_fcchat_worker_flush(ngx_event_t *ev)
+{
+    ngx_queue_t                *q;
+    ngx_http_fcchat_worker_t   *worker;
+    ngx_http_fcchat_session_t  *s;
+
+    worker = ev->data;
+
+    while (!ngx_queue_empty(&worker->replies)) {
+        q = ngx_queue_head(&worker->replies);
+        s = ngx_queue_data(q, ngx_http_fcchat_session_t, reply);
+
+        ngx_queue_remove(q);
+        s->in_reply = 0;
+
+        (void) ngx_http_fcchat_member_flush(&s->member);
+
+        /* in state leaving, the end may be what was waited for */
+
+        if (s->state == NGX_HTTP_FCCHAT_LEAVING
+            && ngx_http_fcchat_member_idle(&s->member)
+            && !s->in_todo)
+        {
+            ngx_http_fcchat_session_finish(s, s->code);
+        }
+    }
+}
