@@ -1,0 +1,54 @@
+package FC::Queries;
+
+# What was asked of a test's database, read from the server's own log.
+#
+#     my $queries = FC::Queries->new($pg);     # before nginx connects
+#
+#     $queries->count(qr/FROM django_session/) # so many so far
+#     $queries->since                          # all counts begin anew
+
+use strict;
+use warnings;
+
+use FC::Util qw/ slurp /;
+
+
+sub new {
+    my ($class, $pg) = @_;
+
+    $pg->sql('alter database "' . $pg->name() . q(" set log_statement = 'all'));
+
+    return bless { pg => $pg, from => 0 }, $class;
+}
+
+
+sub log {
+    my ($self) = @_;
+
+    return slurp($self->{pg}->host() . '/log');
+}
+
+
+sub since {
+    my ($self) = @_;
+
+    $self->{from} = length $self->log();
+
+    return $self;
+}
+
+
+# A statement is logged before it is answered.
+
+sub count {
+    my ($self, $re) = @_;
+
+    my $name = $self->{pg}->name();
+
+    return scalar grep {
+        /^\S+ \S+ \S+ \[\d+\] \Q$name\E LOG:  (?:execute|statement)/ && $_ =~ $re
+    } split /^/, substr $self->log(), $self->{from};
+}
+
+
+1;
