@@ -1,0 +1,170 @@
+/*
+ * The page's words, Japanese and English, by the browser's language;
+ * ?lang=ja and ?lang=en override it.
+ */
+
+const words = {
+    ja: {
+        title: "シティライツ・セッション ― 屋上からの生ライブ",
+        subtitle: "fcchat のデモ配信",
+        about: "チャットとリアクションは nginx の中で処理され、" +
+            "メッセージは PostgreSQL に保存されます。" +
+            "別のウィンドウを開いて、二人で話してみてください。",
+        more: "関連リンク", status: "サーバーの状態",
+        to_old: "旧プロトコルで開く", to_v1: "fcchat.v1 で開く",
+        player: "プレーヤー", chat: "チャット", chat_log: "チャットの内容",
+        rooms: "配信の切り替え", stage: "ステージ", user: "ユーザー",
+        second: "別のユーザーで新しいウィンドウを開く",
+        second_short: "別ユーザーで開く",
+        viewers: "視聴者数", pause: "一時停止", play: "再生",
+        fullscreen: "全画面表示", stamps: "リアクション",
+        write: "メッセージを入力", guest: "ログインすると書き込めます",
+        send: "送信", empty: "最初のメッセージを送ってみましょう",
+        count: "{n}/{max}文字", newer: "新着メッセージ {n}件",
+        wire_v1: "fcchat.v1", wire_old: "旧プロトコル",
+
+        state_connecting: "接続中…", state_online: "接続済み",
+        state_waiting: "再接続まで {s}秒",
+        said_waiting: "接続が切れました。再接続します。",
+        state_closed: "切断",
+        reconnect: "再接続する",
+
+        role_owner: "配信者", role_moderator: "モデレーター",
+        pending: "送信中…", failed: "送信できませんでした",
+        retry: "再送", discard: "取り消し",
+        pinned: "固定",
+        gap: "ここに表示できないメッセージがあります",
+
+        stamp_1: "笑顔", stamp_2: "びっくり", stamp_3: "泣き顔",
+        stamp_4: "大好き", stamp_5: "悲鳴", stamp_6: "怒り",
+
+        offline: "接続されていないため送信できません。" +
+            "再接続後にもう一度送信してください。",
+        error: "エラー: {text}",
+        err_rate_limited: "送信が速すぎます。少し待ってください。",
+        err_rate_limited_wait: "送信が速すぎます。{s}秒待ってください。",
+        err_slow_mode: "低速モードです。少し待ってください。",
+        err_slow_mode_wait: "低速モードです。あと {s}秒待ってください。",
+        err_too_long: "メッセージが長すぎます。",
+        err_empty: "空のメッセージは送れません。",
+        err_bad_text: "使えない文字が含まれています。",
+        err_bad_json: "サーバーが内容を読み取れませんでした。",
+        err_bad_request: "サーバーが内容を読み取れませんでした。",
+        err_unknown_type: "サーバーが対応していない操作です。",
+        err_unknown_stamp: "このスタンプは使えません。",
+        err_unavailable: "サーバーが混み合っています。" +
+            "しばらくして再送してください。",
+        err_not_allowed: "この操作は許可されていません。",
+        err_rejected: "このメッセージは受け付けられませんでした。",
+        err_room_gone: "このチャットは終了しました。",
+        err_banned: "このチャットへの書き込みは禁止されています。",
+        err_read_only: "書き込むにはログインが必要です。",
+
+        close_4400: "サーバーが接続を受け付けませんでした。",
+        close_4401: "セッションが終了しました。ログインし直してください。",
+        close_4403: "このチャットへの参加は禁止されています。",
+        close_4404: "このチャットは終了しました。",
+        close_4409: "同時に開ける接続の数を超えました。" +
+            "他のウィンドウを閉じてください。",
+        close_other: "サーバーが接続を終了しました ({code})。"
+    },
+
+    en: {
+        title: "City Lights Session, live from the rooftop",
+        subtitle: "a demonstration of fcchat",
+        about: "Chat and reactions are served inside nginx, and messages " +
+            "are kept in PostgreSQL. Open a second window and talk to " +
+            "yourself.",
+        more: "More", status: "Server status",
+        to_old: "Use the old protocol", to_v1: "Use fcchat.v1",
+        player: "Player", chat: "Live chat", chat_log: "Chat messages",
+        rooms: "Choose a stream", stage: "Stage", user: "User",
+        second: "Open a new window as another user",
+        second_short: "Second window",
+        viewers: "Viewers", pause: "Pause", play: "Play",
+        fullscreen: "Full screen", stamps: "Reactions",
+        write: "Say something", guest: "Log in to join the chat",
+        send: "Send", empty: "Be the first to say something",
+        count: "{n}/{max}", newer: "{n} new",
+        wire_v1: "fcchat.v1", wire_old: "old protocol",
+
+        state_connecting: "Connecting", state_online: "Connected",
+        state_waiting: "Reconnecting in {s} s",
+        said_waiting: "The connection is lost. Reconnecting.",
+        state_closed: "Disconnected",
+        reconnect: "Reconnect",
+
+        role_owner: "Host", role_moderator: "Moderator",
+        pending: "Sending", failed: "Not sent",
+        retry: "Retry", discard: "Discard",
+        pinned: "Pinned",
+        gap: "Some messages here could not be shown",
+
+        stamp_1: "Smile", stamp_2: "Surprise", stamp_3: "Cry",
+        stamp_4: "Love", stamp_5: "Scream", stamp_6: "Angry",
+
+        offline: "You are not connected. Send it again once you are back.",
+        error: "Error: {text}",
+        err_rate_limited: "You are too fast. Please wait a little.",
+        err_rate_limited_wait: "You are too fast. Please wait {s} s.",
+        err_slow_mode: "Slow mode is on. Please wait a little.",
+        err_slow_mode_wait: "Slow mode is on. Please wait {s} s.",
+        err_too_long: "That message is too long.",
+        err_empty: "An empty message can't be sent.",
+        err_bad_text: "That message holds a character that can't be used.",
+        err_bad_json: "The server could not read that.",
+        err_bad_request: "The server could not read that.",
+        err_unknown_type: "The server does not know that action.",
+        err_unknown_stamp: "That stamp can't be used.",
+        err_unavailable: "The server is busy. Please try again in a moment.",
+        err_not_allowed: "You are not allowed to do that.",
+        err_rejected: "That message was refused.",
+        err_room_gone: "This chat is over.",
+        err_banned: "You are banned from writing in this chat.",
+        err_read_only: "Log in to write in this chat.",
+
+        close_4400: "The server refused this connection.",
+        close_4401: "Your session has ended. Please log in again.",
+        close_4403: "You are banned from this chat.",
+        close_4404: "This chat is over.",
+        close_4409: "Too many open connections. Close another window first.",
+        close_other: "The server closed the connection ({code})."
+    }
+};
+
+const asked = new URLSearchParams(location.search).get("lang");
+
+export const lang = asked === "ja" || asked === "en"
+    ? asked
+    : /^ja\b/i.test(navigator.language || "") ? "ja" : "en";
+
+export function has(key) {
+    return Object.hasOwn(words[lang], key);
+}
+
+export function t(key, values = {}) {
+    return words[lang][key].replace(/\{(\w+)\}/g, (all, name) =>
+        name in values ? String(values[name]) : all);
+}
+
+/* fills every element that names its words in a data-i18n attribute */
+
+export function translate(root) {
+    const targets = {
+        "i18n": (el, text) => { el.textContent = text; },
+        "i18nLabel": (el, text) => el.setAttribute("aria-label", text),
+        "i18nTitle": (el, text) => { el.title = text; },
+        "i18nPlaceholder": (el, text) => { el.placeholder = text; }
+    };
+
+    document.documentElement.lang = lang;
+
+    for (const [name, set] of Object.entries(targets)) {
+        const attribute = "data-" + name.replace(/[A-Z]/g, c =>
+            "-" + c.toLowerCase());
+
+        for (const el of root.querySelectorAll("[" + attribute + "]")) {
+            set(el, t(el.dataset[name]));
+        }
+    }
+}

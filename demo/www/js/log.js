@@ -1,0 +1,317 @@
+/*
+ * The list of messages.  What has a seq stands in the order of seq, each once;
+ * the viewer's own messages that are still on their way stand at the end.
+ * Text from the network becomes text nodes only.
+ */
+
+import { t, has, lang } from "./i18n.js";
+
+const MAX_ROWS = 500;
+const NEAR_END = 48;
+
+function element(tag, className, text) {
+    const el = document.createElement(tag);
+
+    if (className) {
+        el.className = className;
+    }
+
+    if (text !== undefined) {
+        el.textContent = text;
+    }
+
+    return el;
+}
+
+/* FNV-1a, then a mixer: its low bits alone give like names like colors */
+
+export function hue(name) {
+    let h = 2166136261;
+
+    for (const c of name) {
+        h = Math.imul(h ^ c.codePointAt(0), 16777619);
+    }
+
+    h = Math.imul(h ^ h >>> 16, 0x85ebca6b);
+    h = Math.imul(h ^ h >>> 13, 0xc2b2ae35);
+
+    return ((h ^ h >>> 16) >>> 0) % 360;
+}
+
+export function paintAvatar(el, name) {
+    el.textContent = ([...name][0] || "?").toUpperCase();
+    el.style.setProperty("--hue", hue(name));
+}
+
+function clock(at) {
+    const date = at ? new Date(at) : new Date();
+
+    return isNaN(date) ? "" : date.toLocaleTimeString(lang,
+        { hour: "2-digit", minute: "2-digit" });
+}
+
+export class Log {
+
+    constructor({ list, scroller, empty, newer }) {
+        this.list = list;
+        this.scroller = scroller;
+        this.empty = empty;
+        this.newer = newer;
+        this.bySeq = new Map();
+        this.byCid = new Map();
+        this.seqOf = new WeakMap();
+        this.trimmed = 0;
+        this.stuck = true;
+        this.top = 0;
+        this.unseen = 0;
+        this.me = null;
+
+        scroller.addEventListener("scroll", () => this.#scrolled(),
+                                  { passive: true });
+        new ResizeObserver(() => this.#follow()).observe(scroller);
+        newer.addEventListener("click", () => this.toEnd());
+    }
+
+    /* an event of the room; one that is there already changes nothing */
+
+    add(m) {
+        if (m.seq && (this.bySeq.has(m.seq) || m.seq <= this.trimmed)) {
+            return;
+        }
+
+        const row = m.type === "message" ? this.#message(m)
+                                         : this.#notice(m);
+
+        if (m.seq) {
+            this.bySeq.set(m.seq, row);
+            this.seqOf.set(row, m.seq);
+        }
+
+        this.#insert(row, m.seq);
+    }
+
+    divider(text) {
+        this.#insert(element("li", "note gap", text));
+    }
+
+    /* the viewer's own message, before anybody has confirmed it */
+
+    pending(cid, text) {
+        const row = this.#message({ name: this.me?.username || "", text,
+                                    role: this.me?.role });
+
+        row.classList.add("pending");
+        row.append(element("span", "fate", t("pending")));
+        this.byCid.set(cid, row);
+        this.list.append(row);
+        this.stuck = true;
+        this.#grown(true);
+    }
+
+    acked(cid, seq) {
+        const row = this.byCid.get(cid);
+
+        this.byCid.delete(cid);
+
+        if (!row) {
+            return;
+        }
+
+        row.remove();
+
+        if (seq && this.bySeq.has(seq)) {
+            return;
+        }
+
+        row.classList.remove("pending", "failed");
+        row.querySelector(".fate")?.remove();
+
+        if (seq) {
+            this.bySeq.set(seq, row);
+            this.seqOf.set(row, seq);
+        }
+
+        this.#insert(row, seq, true);
+    }
+
+    failed(cid, { retry, discard }) {
+        const row = this.byCid.get(cid);
+        const fate = row?.querySelector(".fate");
+
+        if (!fate) {
+            return;
+        }
+
+        const button = (label, action) => {
+            const b = element("button", "link", label);
+
+            b.type = "button";
+            b.addEventListener("click", action);
+            return b;
+        };
+
+        row.classList.add("failed");
+        fate.replaceChildren(t("failed"), button(t("retry"), retry),
+                             button(t("discard"), discard));
+    }
+
+    sendingAgain(cid) {
+        const row = this.byCid.get(cid);
+
+        row?.classList.remove("failed");
+        row?.querySelector(".fate")?.replaceChildren(t("pending"));
+    }
+
+    discard(cid) {
+        this.byCid.get(cid)?.remove();
+        this.byCid.delete(cid);
+        this.#grown(true);
+    }
+
+    /* numbers of another epoch mean nothing to the one that follows */
+
+    forgetNumbers() {
+        this.bySeq.clear();
+        this.seqOf = new WeakMap();
+        this.trimmed = 0;
+    }
+
+    toEnd() {
+        this.stuck = true;
+        this.#follow();
+    }
+
+    #message(m) {
+        const row = element("li", "msg");
+        const avatar = element("span", "avatar");
+        const body = element("div", "body");
+        const head = element("div", "head");
+        const name = element("bdi", "name", m.name);
+        const text = element("p", "text", m.text);
+
+        paintAvatar(avatar, m.name);
+        avatar.setAttribute("aria-hidden", "true");
+        name.style.setProperty("--hue", hue(m.name));
+        text.dir = "auto";
+        head.append(name);
+
+        if (has("role_" + m.role)) {
+            head.append(element("span", "badge " + m.role,
+                                t("role_" + m.role)));
+        }
+
+        head.append(element("time", "", clock(m.at)));
+        body.append(head, text);
+        row.append(avatar, body);
+
+        if (this.me && m.name === this.me.username) {
+            row.classList.add("own");
+        }
+
+        return row;
+    }
+
+    #notice(m) {
+        const row = element("li", "note " + (/^\w+$/.test(m.type) ? m.type
+                                                                  : ""));
+        const text = element("span", "text", m.text);
+
+        text.dir = "auto";
+
+        if (m.name) {
+            row.append(element("bdi", "name", m.name), " ");
+        }
+
+        row.append(text);
+        return row;
+    }
+
+    #insert(row, seq, own = false) {
+        let after = this.list.lastElementChild;
+
+        while (after
+               && (after.classList.contains("pending")
+                   || (seq && this.seqOf.get(after) > seq)))
+        {
+            after = after.previousElementSibling;
+        }
+
+        if (after) {
+            after.after(row);
+
+        } else {
+            this.list.prepend(row);
+        }
+
+        while (this.list.childElementCount > MAX_ROWS) {
+            this.#trim(this.list.firstElementChild);
+        }
+
+        this.#grown(own);
+    }
+
+    #trim(row) {
+        const seq = this.seqOf.get(row);
+
+        if (seq) {
+            this.bySeq.delete(seq);
+            this.trimmed = Math.max(this.trimmed, seq);
+        }
+
+        row.remove();
+    }
+
+    #grown(own) {
+        this.empty.hidden = this.list.childElementCount > 0;
+
+        if (!this.stuck && !own) {
+            this.unseen++;
+            this.newer.textContent = t("newer", { n: this.unseen });
+            this.newer.hidden = false;
+        }
+
+        this.#follow();
+    }
+
+    /* once per frame, however many messages came: reading the height of the
+     * list makes the browser lay it out */
+
+    #follow() {
+        if (!this.stuck || this.frame) {
+            return;
+        }
+
+        this.frame = requestAnimationFrame(() => {
+            this.frame = 0;
+
+            if (this.stuck) {
+                this.scroller.scrollTop = this.scroller.scrollHeight;
+                this.top = this.scroller.scrollTop;
+                this.#seen();
+            }
+        });
+    }
+
+    /* only the way up is the viewer's: the end runs away by itself when
+     * messages come between our scrolling and the event it causes */
+
+    #scrolled() {
+        const s = this.scroller;
+
+        if (s.scrollHeight - s.scrollTop - s.clientHeight < NEAR_END) {
+            this.stuck = true;
+            this.#seen();
+
+        } else if (s.scrollTop < this.top) {
+            this.stuck = false;
+        }
+
+        this.top = s.scrollTop;
+        s.classList.toggle("stuck", this.stuck);
+    }
+
+    #seen() {
+        this.unseen = 0;
+        this.newer.hidden = true;
+    }
+}

@@ -1,0 +1,272 @@
+#!/usr/bin/perl
+
+# The watch page of the demo in a real browser: two windows, two users, the
+# real server behind them.  FCCHAT_DEMO_URL names a running demo to use
+# instead of one of its own.
+
+use strict;
+use warnings;
+use utf8;
+
+use Test::More;
+
+use FindBin;
+use lib "$FindBin::Bin/browser";
+
+use Chrome;
+use Demo;
+
+binmode $_, ':utf8'
+    for Test::More->builder->output, Test::More->builder->failure_output;
+
+plan skip_all => 'chromium is not installed' unless Chrome->program();
+
+my $demo = Demo->new();
+my $chrome = Chrome->new();
+
+# what the page hands to its socket, and a way to lose it
+
+my $PROBE = <<'JS';
+window.hacked = 0;
+window.sockets = [];
+window.sent = [];
+window.lose = 0;
+window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+        super(...args);
+        window.sockets.push(this);
+    }
+    send(text) {
+        window.sent.push(JSON.parse(text));
+        if (window.lose) {
+            window.lose = 0;
+            this.close(4001);
+            return;
+        }
+        super.send(text);
+    }
+};
+JS
+
+my $ONLINE = 'document.body.dataset.state === "online"';
+
+
+sub js {
+    my ($value) = @_;
+    return JSON::PP->new->ascii->allow_nonref->encode($value);
+}
+
+
+sub open_window {
+    my ($language, %query) = @_;
+
+    my $w = $chrome->window($demo->url(%query),
+        language => $language, probe => $PROBE);
+
+    ok($w->wait_for($ONLINE), "$query{user} is connected");
+    return $w;
+}
+
+
+# how often a text stands in the list, confirmed by the server
+
+sub shown {
+    my ($text) = @_;
+
+    return '[...document.querySelectorAll(".msg:not(.pending) .text, '
+        . '.note .text")].filter(e => e.textContent === '
+        . js($text) . ').length';
+}
+
+
+# two windows that share one cookie jar are two users
+
+my $alice = open_window('en-US', user => 'alice');
+my $bob = open_window('ja-JP', user => 'bob');
+
+is($alice->value('document.getElementById("user").value'), 'alice',
+    'the first window is alice');
+is($bob->value('document.getElementById("user").value'), 'bob',
+    'the second window is bob');
+is($alice->value('document.documentElement.lang'), 'en', 'in English');
+is($bob->value('document.documentElement.lang'), 'ja', 'in Japanese');
+ok($alice->wait_for('document.getElementById("viewers").textContent'
+    . '.replace(/\D/g, "") >= 2'), 'two viewers at least');
+
+
+# messages
+
+my $hello = "こんにちは！ 👋 from $$";
+
+$alice->say($hello);
+
+ok($bob->wait_for(shown($hello)), 'bob sees what alice said');
+ok($alice->wait_for(shown($hello)), 'so does alice');
+is($alice->value('document.querySelectorAll(".pending").length'), 0,
+    'nothing is left pending');
+is($alice->value('document.getElementById("text").value'), '',
+    'the input is empty again');
+is($bob->value('[...document.querySelectorAll(".msg")].at(-1)'
+    . '.querySelector(".name").textContent'), 'alice', 'under her name');
+is($alice->value('document.querySelector(".msg.own") !== null'), 1,
+    'as her own');
+is($bob->value('document.querySelector(".msg.own")'), undef,
+    'but not as his');
+
+
+# markup is text
+
+my @markup = (
+    '<script>window.hacked = 1</script>',
+    '<img src=x onerror="window.hacked = 1">',
+    '"><svg/onload=window.hacked=1>&lt;b&gt;&amp;amp;',
+);
+
+for my $text (@markup) {
+    $bob->say($text);
+    ok($alice->wait_for(shown($text)), "shown as typed: $text");
+}
+
+is($_->value('window.hacked + document.querySelectorAll('
+    . '"#messages script, #messages img, #messages svg").length'), 0,
+    'no markup in the list, nothing has run') for $alice, $bob;
+
+
+# stamps
+
+for my $stamp (1, 4) {
+    my $floats = "document.querySelector('.float[data-stamp=\"$stamp\"]')";
+
+    $bob->click(".stamps [data-stamp=\"$stamp\"]");
+    ok($alice->wait_for("$floats !== null"), "stamp $stamp rises at alice's");
+    ok($bob->wait_for("$floats !== null"), 'and at bob\'s');
+    ok($alice->wait_for("$floats.querySelector('img').naturalWidth > 0"),
+        'its picture is there');
+    ok($alice->wait_for("$floats === null"), 'and it goes');
+}
+
+
+# the input
+
+$alice->type('にほんご');
+$alice->value('document.getElementById("text").dispatchEvent('
+    . 'new KeyboardEvent("keydown", { key: "Enter", isComposing: true, '
+    . 'bubbles: true, cancelable: true }))');
+is($alice->value('document.getElementById("text").value'), 'にほんご',
+    'the Enter of an input method sends nothing');
+$alice->enter();
+ok($bob->wait_for(shown('にほんご')), 'the next one does');
+
+$alice->type('𠮷' x 500);
+is($alice->value('document.getElementById("send").disabled'), 0,
+    '500 code points may be sent');
+$alice->type('x');
+is($alice->value('document.getElementById("send").disabled'), 1,
+    '501 may not');
+$alice->enter();
+is($alice->value('[...document.getElementById("text").value].length'), 501,
+    'and stay in the input');
+$alice->value('document.getElementById("text").value = ""');
+
+
+# a lost message is sent again, as the same one
+
+my $lost = "lost on the way $$";
+
+$alice->value('window.lose = 1');
+$alice->say($lost);
+ok($bob->wait_for(shown($lost)), 'a message survives its connection');
+ok($alice->wait_for(shown($lost) . ' && ' . $ONLINE), 'alice is back');
+is($alice->value('new Set(window.sent.filter(m => m.text === ' . js($lost)
+    . ').map(m => m.cid)).size'), 1, 'with one cid');
+is($bob->value(shown($lost)), 1, 'and stands there once');
+like($alice->value('window.sockets.at(-1).url'), qr/[?&]since=[^:]+:\d+$/,
+    'the new socket asks for what was missed');
+
+
+# what was said meanwhile
+
+my $meanwhile = "meanwhile $$";
+
+$alice->value('window.sockets.at(-1).close(4001)');
+$bob->say($meanwhile);
+ok($alice->wait_for($ONLINE), 'alice is back again');
+ok($alice->wait_for(shown($meanwhile)), 'and has what she missed');
+is($alice->value(shown($hello)), 1, 'nothing twice');
+is($alice->value('document.querySelectorAll(".note.gap").length'), 0,
+    'and no gap');
+
+
+# a reader who has scrolled up is left in peace
+
+$bob->size(1280, 420);
+ok($bob->wait_for('innerHeight === 420'), 'a low window');
+sleep 1;
+$bob->wait_for('(() => { const s = document.getElementById("scroller");'
+    . 's.scrollTop = 0; return s.scrollHeight > s.clientHeight + 60; })()');
+sleep 1;
+$alice->say('news');
+ok($bob->wait_for('!document.getElementById("newer").hidden'),
+    'a pill tells of news');
+is($bob->value('document.getElementById("scroller").scrollTop'), 0,
+    'the list stays where it is');
+$bob->click('#newer');
+ok($bob->wait_for('document.getElementById("newer").hidden'),
+    'the pill leads to the end');
+$bob->size(1280, 800);
+
+
+# "do not reconnect" is respected
+
+my $sockets = $bob->value('window.sockets.length');
+
+$bob->value('window.sockets.at(-1).close(4403)');
+ok($bob->wait_for('document.body.dataset.state === "closed"'),
+    'closed for good');
+sleep 2;
+is($bob->value('window.sockets.length'), $sockets, 'no reconnect');
+like($bob->value('document.getElementById("notice-text").textContent'),
+    qr/禁止/, 'the reason is told in Japanese');
+$bob->click('#notice-action');
+ok($bob->wait_for($ONLINE), 'until the viewer asks for it');
+
+
+# the old protocol, beside the new one
+
+my $old = open_window('ja-JP', user => 'bob', old => 1);
+my $both = qq{old & new: <b> "double" 'single' &lt; $$};
+
+is($old->value('window.sockets[0].protocol'), '', 'no subprotocol');
+$old->say($both);
+is($old->value('Object.keys(window.sent[0]).join()'), 'message',
+    'the frame of the seed\'s page');
+ok($old->wait_for(shown($both)), 'old to old');
+ok($alice->wait_for(shown($both)), 'old to new');
+$alice->say("$both!");
+ok($old->wait_for(shown("$both!")), 'new to old');
+$alice->click('.stamps [data-stamp="2"]');
+ok($old->wait_for('document.querySelector(".float[data-stamp=\"2\"]")'
+    . '!== null'), 'a stamp too');
+is($old->value('window.hacked'), 0, 'nothing has run');
+
+
+# the width of a phone
+
+$alice->size(375, 700);
+ok($alice->wait_for('innerWidth === 375'), 'fits the width of a phone');
+is($alice->value('document.documentElement.scrollWidth'), 375,
+    'without scrolling sideways');
+is($alice->value('(() => { const b = document.getElementById("send")'
+    . '.getBoundingClientRect(); return b.bottom <= 700 && b.right <= 375; '
+    . '})()'), 1, 'the input is in view');
+$alice->say('from a phone');
+ok($bob->wait_for(shown('from a phone')), 'and works');
+
+
+is_deeply([ $_->complaints() ], [], 'no error in the console')
+    for $alice, $bob, $old;
+
+$chrome->stop();
+ok($demo->stop(), 'the demo ends when it is told to');
+
+done_testing();
