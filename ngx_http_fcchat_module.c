@@ -53,6 +53,11 @@ static ngx_conf_num_bounds_t  ngx_http_fcchat_length_bounds = {
 };
 
 
+static ngx_conf_num_bounds_t  ngx_http_fcchat_history_bounds = {
+    ngx_conf_check_num_bounds, 0, 1000
+};
+
+
 static ngx_conf_post_t  ngx_http_fcchat_prefix_post = {
     ngx_http_fcchat_prefix
 };
@@ -202,6 +207,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, refuse),
       &ngx_http_fcchat_refuses },
+
+    /* messages sent to an old client that joins */
+    { ngx_string("fcchat_history"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, history),
+      &ngx_http_fcchat_history_bounds },
 
     /* of one message, in code points */
     { ngx_string("fcchat_message_length"),
@@ -437,6 +450,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->origin_any = NGX_CONF_UNSET;
     conf->origin_same = NGX_CONF_UNSET;
     conf->refuse = NGX_CONF_UNSET_UINT;
+    conf->history = NGX_CONF_UNSET_UINT;
     conf->length = NGX_CONF_UNSET_UINT;
     conf->html_escape = NGX_CONF_UNSET;
     conf->ping = NGX_CONF_UNSET_MSEC;
@@ -469,6 +483,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->session_cache, prev->session_cache, 30000);
     ngx_conf_merge_ptr_value(conf->backends, prev->backends, NULL);
     ngx_conf_merge_uint_value(conf->refuse, prev->refuse, 0);
+    ngx_conf_merge_uint_value(conf->history, prev->history, 0);
     ngx_conf_merge_uint_value(conf->length, prev->length, 500);
     ngx_conf_merge_value(conf->html_escape, prev->html_escape, 1);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);

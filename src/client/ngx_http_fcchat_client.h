@@ -20,6 +20,7 @@
 
 
 #define NGX_HTTP_FCCHAT_DIGEST          20      /* bytes of SHA-1 */
+#define NGX_HTTP_FCCHAT_SINCE_MAX       64      /* bytes of "EPOCH:SEQ" */
 #define NGX_HTTP_FCCHAT_USERNAME_MAX    640     /* bytes: 150 characters */
 
 #define NGX_HTTP_FCCHAT_RECV_SIZE       16384   /* bytes of one read */
@@ -102,6 +103,7 @@ typedef struct {
     ngx_flag_t                      origin_same;
 
     ngx_uint_t                      refuse;     /* 1: close, 0: http */
+    ngx_uint_t                      history;    /* events, old protocol */
     ngx_uint_t                      length;     /* code points */
     ngx_flag_t                      html_escape;
     ngx_msec_t                      ping;
@@ -263,6 +265,8 @@ struct ngx_http_fcchat_ctx_s {
     unsigned                        pending:1;      /* r->main->count is held */
     ngx_uint_t                      code;           /* close with, after 101 */
     const char                     *reason;
+    size_t                          since_len;  /* 0: it asks for nothing */
+    u_char                          since[NGX_HTTP_FCCHAT_SINCE_MAX];
     ngx_http_fcchat_user_t          user;
     ngx_http_fcchat_room_t         *room;           /* a ref is held */
     ngx_http_fcchat_auth_waiter_t   auth;
@@ -396,6 +400,17 @@ struct ngx_http_fcchat_session_s {
  */
 void ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx);
 
+/*
+ * Joins the room's log; since is "EPOCH:SEQ" or empty.  NGX_ERROR without
+ * memory.
+ */
+ngx_int_t ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s,
+    ngx_str_t *since);
+
+/* the member's lost() */
+void ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m,
+    const char *reason);
+
 /* our Close: a code and a short ASCII reason */
 void ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s,
     ngx_uint_t code, const char *reason);
@@ -441,6 +456,9 @@ void ngx_http_fcchat_wheel_init(ngx_http_fcchat_worker_t *worker);
 /* a whole text message of the client */
 void ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data,
     size_t len);
+
+/* "reset": what was missed can't be sent */
+void ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason);
 
 /* the first frame of fcchat.v1 */
 void ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s);

@@ -91,7 +91,8 @@ ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     fcc_proto_error_t          err;
     ngx_http_fcchat_outcome_t  o;
 
-    rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, s->sender);
+    rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, &cmd->cid,
+                               s->sender);
 
     if (rc == NGX_OK) {
         return;
@@ -213,6 +214,23 @@ ngx_http_fcchat_command_error(ngx_http_fcchat_session_t *s,
     } else {
         fcc_proto_old_error(&b, err, cid, retry_after);
     }
+
+    ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start, b.pos - b.start);
+}
+
+
+void
+ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason)
+{
+    u_char     buf[FCC_PROTO_OVERHEAD];
+    fcc_buf_t  b;
+    fcc_str_t  epoch;
+
+    epoch.len = s->room->epoch_len;
+    epoch.data = s->room->epoch;
+
+    fcc_buf_init(&b, buf, sizeof(buf));
+    fcc_proto_v1_reset(&b, reason, &epoch, s->room->have);
 
     ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start, b.pos - b.start);
 }

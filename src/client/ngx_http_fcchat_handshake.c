@@ -29,6 +29,7 @@ static ngx_int_t ngx_http_fcchat_check(ngx_http_request_t *r,
     ngx_http_fcchat_headers_t *h);
 static ngx_http_fcchat_ctx_t *ngx_http_fcchat_ctx(ngx_http_request_t *r,
     ngx_http_fcchat_headers_t *h);
+static void ngx_http_fcchat_since(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx);
 static ngx_uint_t ngx_http_fcchat_schema_valid(ngx_str_t *schema);
@@ -60,7 +61,7 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 
     rc = ngx_http_fcchat_check(r, &h);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_DECLINED) {
         return rc;
     }
 
@@ -96,7 +97,7 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 
     rc = ngx_http_fcchat_names(ctx);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_DECLINED) {
         return rc;
     }
 
@@ -104,7 +105,10 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 }
 
 
-/* RFC 6455 4.2.1: what can be wrong without looking at who it is */
+/*
+ * RFC 6455 4.2.1: what can be wrong without looking at who it is.  NGX_DECLINED:
+ * nothing; else the request is answered, and this is what the handler returns.
+ */
 
 static ngx_int_t
 ngx_http_fcchat_check(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
@@ -151,7 +155,7 @@ ngx_http_fcchat_check(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
                                       "bad Sec-WebSocket-Protocol");
     }
 
-    return NGX_OK;
+    return NGX_DECLINED;
 }
 
 
@@ -184,12 +188,43 @@ ngx_http_fcchat_ctx(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
     ctx->key = h->key;
     ctx->cookie = h->cookie;
 
+    ngx_http_fcchat_since(ctx);
+
     ctx->auth.ready = ngx_http_fcchat_auth_ready;
     ctx->waiter.ready = ngx_http_fcchat_room_ready;
 
     ngx_http_set_ctx(r, ctx, ngx_http_fcchat_module);
 
     return ctx;
+}
+
+
+/* what does not fit is no position of ours, and is told so later */
+
+static void
+ngx_http_fcchat_since(ngx_http_fcchat_ctx_t *ctx)
+{
+    u_char     *dst, *src;
+    ngx_str_t   value;
+
+    if (!ctx->v1
+        || ngx_http_arg(ctx->request, (u_char *) "since", 5, &value) != NGX_OK)
+    {
+        return;
+    }
+
+    if (value.len == 0 || value.len > NGX_HTTP_FCCHAT_SINCE_MAX) {
+        ctx->since[0] = '-';
+        ctx->since_len = 1;
+        return;
+    }
+
+    dst = ctx->since;
+    src = value.data;
+
+    ngx_unescape_uri(&dst, &src, value.len, 0);
+
+    ctx->since_len = dst - ctx->since;
 }
 
 
@@ -212,6 +247,8 @@ ngx_http_fcchat_ctx_cleanup(void *data)
 }
 
 
+/* returns as the check above */
+
 static ngx_int_t
 ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
 {
@@ -230,7 +267,7 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
 
     if (ctx->conf->tenant == NULL) {
         ngx_str_set(&ctx->schema, "public");
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     if (ngx_http_complex_value(r, ctx->conf->tenant, &ctx->schema)
@@ -244,7 +281,7 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
                                        "no such room");
     }
 
-    return NGX_OK;
+    return NGX_DECLINED;
 }
 
 

@@ -132,6 +132,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->member.connection = c;
     s->member.lag = ctx->conf->lag;
     s->member.broken = ngx_http_fcchat_session_broken;
+    s->member.lost = ngx_http_fcchat_session_lost;
 
     s->conf = ctx->conf;
     s->worker = ctx->worker;
@@ -227,8 +228,8 @@ static void
 ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_ctx_t *ctx, u_char *early, size_t len)
 {
-    ngx_connection_t            *c;
-    ngx_http_fcchat_encoding_e   encoding;
+    ngx_str_t          since;
+    ngx_connection_t  *c;
 
     c = s->member.connection;
 
@@ -265,22 +266,13 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
         return;
     }
 
-    if (s->room) {
-        encoding = s->v1 ? NGX_HTTP_FCCHAT_V1
-                         : s->conf->html_escape ? NGX_HTTP_FCCHAT_OLD_HTML
-                                                : NGX_HTTP_FCCHAT_OLD_RAW;
+    since.len = ctx->since_len;
+    since.data = ctx->since;
 
-        if (ngx_http_fcchat_room_join(s->room, &s->member, encoding)
-            != NGX_OK)
-        {
-            ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED,
-                                          "out of memory");
-            return;
-        }
-
-        if (s->v1) {
-            ngx_http_fcchat_welcome(s);
-        }
+    if (s->room && ngx_http_fcchat_session_join(s, &since) != NGX_OK) {
+        ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED,
+                                      "out of memory");
+        return;
     }
 
     if (ngx_exiting) {

@@ -23,6 +23,8 @@
 
 static ngx_int_t ngx_http_fcchat_audience_reserve(
     ngx_http_fcchat_audience_t *a, size_t len);
+static size_t ngx_http_fcchat_audience_max(ngx_http_fcchat_audience_t *a,
+    size_t len);
 static uint64_t ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a,
     ngx_uint_t all);
 static void ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m,
@@ -33,12 +35,12 @@ static void ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
 
 ngx_int_t
 ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
-    ngx_uint_t opcode, u_char *payload, size_t len)
+    ngx_uint_t event, u_char *payload, size_t len)
 {
     u_char  header[FCC_WS_HEADER_MAX];
     size_t  hlen;
 
-    hlen = fcc_ws_header(header, opcode, len);
+    hlen = fcc_ws_header(header, FCC_WS_TEXT, len);
 
     if (!ngx_http_fcchat_log_fits(&a->log, hlen + len)
         && ngx_http_fcchat_audience_reserve(a, hlen + len) != NGX_OK)
@@ -48,7 +50,8 @@ ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
         return NGX_ERROR;
     }
 
-    ngx_http_fcchat_log_append(&a->log, seq, header, hlen, payload, len);
+    ngx_http_fcchat_log_append(&a->log, seq, event, header, hlen, payload,
+                               len);
 
     if (a->walk) {
         a->again = 1;
@@ -78,6 +81,45 @@ ngx_http_fcchat_audience_close(ngx_http_fcchat_audience_t *a, ngx_uint_t code)
 }
 
 
+ngx_int_t
+ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a, int64_t seq,
+    u_char *payload, size_t len)
+{
+    u_char     header[FCC_WS_HEADER_MAX];
+    size_t     hlen;
+    ngx_int_t  rc;
+
+    hlen = len ? fcc_ws_header(header, FCC_WS_TEXT, len) : 0;
+
+    /* what is there stays: it is what comes after this */
+
+    rc = ngx_http_fcchat_log_reserve(&a->log, hlen + len, a->log.base,
+                                     ngx_http_fcchat_audience_max(a, len),
+                                     a->l);
+    if (rc == NGX_OK) {
+        ngx_http_fcchat_log_prepend(&a->log, seq, header, hlen, payload, len);
+    }
+
+    return rc;
+}
+
+
+static size_t
+ngx_http_fcchat_audience_max(ngx_http_fcchat_audience_t *a, size_t len)
+{
+    size_t  max, want;
+
+    want = ngx_max(a->lag, NGX_HTTP_FCCHAT_AUDIENCE_LAG) + len;
+    max = NGX_HTTP_FCCHAT_LOG_MIN;
+
+    while (max < want * NGX_HTTP_FCCHAT_AUDIENCE_GROWTH) {
+        max *= 2;
+    }
+
+    return max;
+}
+
+
 static ngx_int_t
 ngx_http_fcchat_audience_reserve(ngx_http_fcchat_audience_t *a, size_t len)
 {
@@ -87,11 +129,7 @@ ngx_http_fcchat_audience_reserve(ngx_http_fcchat_audience_t *a, size_t len)
 
     keep = ngx_http_fcchat_audience_keep(a, 0);
 
-    max = NGX_HTTP_FCCHAT_LOG_MIN;
-
-    while (max < (a->lag + len) * NGX_HTTP_FCCHAT_AUDIENCE_GROWTH) {
-        max *= 2;
-    }
+    max = ngx_http_fcchat_audience_max(a, len);
 
     rc = ngx_http_fcchat_log_reserve(&a->log, len, keep, max, a->l);
 
@@ -119,13 +157,15 @@ ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a, ngx_uint_t all)
     ngx_uint_t               i;
     ngx_http_fcchat_slot_t  *slot;
 
-    keep = a->log.head;
+    /* what was put before for those who wait is not to go again */
+
+    keep = (a->waiting && !all) ? a->log.base : a->log.head;
 
     for (i = a->n; i-- > 0; /* void */ ) {
         slot = &a->slots[i];
 
         if ((slot->blocked || all)
-            && a->log.head - slot->pos > slot->member->lag)
+            && ngx_http_fcchat_member_lagged(slot->member))
         {
             ngx_http_fcchat_audience_drop(slot->member, NGX_HTTP_FCCHAT_LAGGED);
             continue;
@@ -167,7 +207,7 @@ ngx_http_fcchat_audience_walk(ngx_http_fcchat_audience_t *a, ngx_int_t *budget)
         }
 
         if (slot->blocked) {
-            if (a->log.head - slot->pos > slot->member->lag) {
+            if (ngx_http_fcchat_member_lagged(slot->member)) {
                 ngx_http_fcchat_audience_drop(slot->member,
                                               NGX_HTTP_FCCHAT_LAGGED);
             }

@@ -25,13 +25,10 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_http_fcchat_room.h>
-#include <fcc_ws.h>
 
 
 static void ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
-static void ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e,
-    ngx_uint_t encoding);
 static void ngx_http_fcchat_room_held(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_room_hold(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
@@ -89,22 +86,7 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 
     room->have = e->seq;
 
-    if (e->text.len > NGX_HTTP_FCCHAT_TEXT_MAX) {
-
-        /* not from us: cut where a character begins */
-
-        e->text.len = NGX_HTTP_FCCHAT_TEXT_MAX;
-
-        while (e->text.len && (e->text.data[e->text.len] & 0xc0) == 0x80) {
-            e->text.len--;
-        }
-    }
-
-    size = FCC_PROTO_EXPANSION * (e->text.len + e->username.len + e->role.len
-                                  + e->type.len)
-           + FCC_PROTO_OVERHEAD;
-
-    p = ngx_http_fcchat_hub_scratch(room->hub, size);
+    p = ngx_http_fcchat_room_scratch(room, e, &size);
 
     for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
         a = &room->audiences[i];
@@ -134,8 +116,8 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         }
 
         if (b.pos != b.start) {
-            (void) ngx_http_fcchat_audience_append(a, e->seq, FCC_WS_TEXT,
-                                                   b.start, b.pos - b.start);
+            (void) ngx_http_fcchat_audience_append(a, e->seq, 1, b.start,
+                                                   b.pos - b.start);
         }
     }
 
@@ -143,7 +125,30 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 }
 
 
-static void
+u_char *
+ngx_http_fcchat_room_scratch(ngx_http_fcchat_room_t *room, fcc_event_t *e,
+    size_t *size)
+{
+    if (e->text.len > NGX_HTTP_FCCHAT_TEXT_MAX) {
+
+        /* not from us: cut where a character begins */
+
+        e->text.len = NGX_HTTP_FCCHAT_TEXT_MAX;
+
+        while (e->text.len && (e->text.data[e->text.len] & 0xc0) == 0x80) {
+            e->text.len--;
+        }
+    }
+
+    *size = FCC_PROTO_EXPANSION * (e->text.len + e->username.len + e->role.len
+                                   + e->type.len)
+            + FCC_PROTO_OVERHEAD;
+
+    return ngx_http_fcchat_hub_scratch(room->hub, *size);
+}
+
+
+void
 ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e, ngx_uint_t encoding)
 {
     if (encoding == NGX_HTTP_FCCHAT_V1) {
@@ -195,7 +200,7 @@ ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
         return;
     }
 
-    (void) ngx_http_fcchat_audience_append(a, 0, FCC_WS_TEXT, b->start,
+    (void) ngx_http_fcchat_audience_append(a, room->have, 0, b->start,
                                            b->pos - b->start);
 
     ngx_http_fcchat_room_dirty(room);
@@ -408,7 +413,10 @@ ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
 
     if (head > room->have) {
         ngx_http_fcchat_room_catchup(room);
+        return;
     }
+
+    ngx_http_fcchat_room_ahead(room);
 }
 
 
@@ -425,9 +433,10 @@ static void
 ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     int64_t head, const char *reason)
 {
-    u_char     buf[FCC_PROTO_OVERHEAD];
-    fcc_buf_t  b;
-    fcc_str_t  s;
+    u_char      buf[FCC_PROTO_OVERHEAD];
+    fcc_buf_t   b;
+    fcc_str_t   s;
+    ngx_uint_t  i;
 
     ngx_log_error(NGX_LOG_WARN, room->hub->log, 0,
                   "fcchat log of room \"%V\" is another one (%s): "
@@ -446,6 +455,10 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     room->have = head;
     room->nothing = 0;
 
+    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+        ngx_http_fcchat_log_epoch(&room->audiences[i].log);
+    }
+
     s.len = room->epoch_len;
     s.data = room->epoch;
 
@@ -453,4 +466,6 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     fcc_proto_v1_reset(&b, reason, &s, head);
 
     ngx_http_fcchat_room_ephemeral(room, NGX_HTTP_FCCHAT_V1, &b);
+
+    ngx_http_fcchat_room_resumed(room, reason);
 }

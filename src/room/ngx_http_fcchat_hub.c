@@ -392,6 +392,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
         }
 
         ngx_http_fcchat_viewers_tick(room);
+        ngx_http_fcchat_room_resuming(room);
     }
 
     ngx_http_fcchat_hub_poll_soon(hub);

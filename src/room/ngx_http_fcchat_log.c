@@ -8,6 +8,7 @@
 
 
 #define NGX_HTTP_FCCHAT_LOG_ENTRIES  16
+#define NGX_HTTP_FCCHAT_LOG_START    ((uint64_t) 1 << 40)
 
 
 static ngx_int_t ngx_http_fcchat_log_grow(ngx_http_fcchat_log_t *log,
@@ -16,8 +17,21 @@ static ngx_int_t ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log,
     ngx_log_t *l);
 static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
     uint64_t until);
-static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, u_char *p,
-    size_t len);
+static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos,
+    u_char *p, size_t len);
+
+
+void
+ngx_http_fcchat_log_init(ngx_http_fcchat_log_t *log)
+{
+    ngx_memzero(log, sizeof(ngx_http_fcchat_log_t));
+
+    log->base = NGX_HTTP_FCCHAT_LOG_START;
+    log->head = NGX_HTTP_FCCHAT_LOG_START;
+    log->first = NGX_HTTP_FCCHAT_LOG_START;
+    log->next = NGX_HTTP_FCCHAT_LOG_START;
+    log->floor = NGX_HTTP_FCCHAT_LOG_START;
+}
 
 
 void
@@ -37,6 +51,7 @@ ngx_http_fcchat_log_clear(ngx_http_fcchat_log_t *log)
     log->entries = NULL;
     log->nalloc = 0;
     log->first = log->next;
+    log->floor = log->next;
 }
 
 
@@ -164,31 +179,108 @@ ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log, uint64_t until)
 
 void
 ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
-    u_char *header, size_t hlen, u_char *payload, size_t plen)
+    ngx_uint_t event, u_char *header, size_t hlen, u_char *payload,
+    size_t plen)
 {
     ngx_http_fcchat_log_entry_t  *e;
 
     e = &log->entries[log->next++ & (log->nalloc - 1)];
     e->pos = log->head;
     e->seq = seq;
+    e->event = event;
 
-    ngx_http_fcchat_log_copy(log, header, hlen);
-    ngx_http_fcchat_log_copy(log, payload, plen);
+    ngx_http_fcchat_log_copy(log, log->head, header, hlen);
+    ngx_http_fcchat_log_copy(log, log->head + hlen, payload, plen);
+
+    log->head += hlen + plen;
+}
+
+
+void
+ngx_http_fcchat_log_prepend(ngx_http_fcchat_log_t *log, int64_t seq,
+    u_char *header, size_t hlen, u_char *payload, size_t plen)
+{
+    ngx_http_fcchat_log_entry_t  *e;
+
+    log->base -= hlen + plen;
+
+    ngx_http_fcchat_log_copy(log, log->base, header, hlen);
+    ngx_http_fcchat_log_copy(log, log->base + hlen, payload, plen);
+
+    if (log->floor == log->first) {
+        log->floor--;
+    }
+
+    e = &log->entries[--log->first & (log->nalloc - 1)];
+    e->pos = log->base;
+    e->seq = seq;
+    e->event = 1;
 }
 
 
 static void
-ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, u_char *p, size_t len)
+ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos, u_char *p,
+    size_t len)
 {
     size_t  at, n;
 
-    at = log->head & (log->size - 1);
+    at = pos & (log->size - 1);
     n = ngx_min(len, log->size - at);
 
     ngx_memcpy(log->buf + at, p, n);
     ngx_memcpy(log->buf, p + n, len - n);
+}
 
-    log->head += len;
+
+int64_t
+ngx_http_fcchat_log_low(ngx_http_fcchat_log_t *log, int64_t have)
+{
+    uint64_t                      i;
+    ngx_http_fcchat_log_entry_t  *e;
+
+    i = ngx_max(log->first, log->floor);
+
+    if (i == log->next) {
+        return have + 1;
+    }
+
+    e = &log->entries[i & (log->nalloc - 1)];
+
+    return e->event ? e->seq : e->seq + 1;
+}
+
+
+uint64_t
+ngx_http_fcchat_log_find(ngx_http_fcchat_log_t *log, int64_t seq)
+{
+    uint64_t  low, high, mid;
+
+    low = ngx_max(log->first, log->floor);
+    high = log->next;
+
+    while (low < high) {
+        mid = low + (high - low) / 2;
+
+        if (log->entries[mid & (log->nalloc - 1)].seq < seq) {
+            low = mid + 1;
+
+        } else {
+            high = mid;
+        }
+    }
+
+    if (low == log->next) {
+        return log->head;
+    }
+
+    return log->entries[low & (log->nalloc - 1)].pos;
+}
+
+
+void
+ngx_http_fcchat_log_epoch(ngx_http_fcchat_log_t *log)
+{
+    log->floor = log->next;
 }
 
 

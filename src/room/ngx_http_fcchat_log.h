@@ -22,7 +22,9 @@
 
 typedef struct {
     uint64_t                 pos;       /* where the frame begins */
-    int64_t                  seq;       /* 0: not persisted, a reaction */
+    int64_t                  seq;       /* of an event, or of the last one
+                                         * before a frame that is none */
+    ngx_uint_t               event;     /* 1: this frame is the event seq */
 } ngx_http_fcchat_log_entry_t;
 
 
@@ -36,8 +38,12 @@ typedef struct {
     size_t                   nalloc;    /* a power of two, or 0 */
     uint64_t                 first;     /* numbers of entries, only growing */
     uint64_t                 next;
+    uint64_t                 floor;     /* entries before are of another epoch */
 } ngx_http_fcchat_log_t;
 
+
+/* an empty log; positions begin high, so that frames can be put before */
+void ngx_http_fcchat_log_init(ngx_http_fcchat_log_t *log);
 
 /* forgets all frames and frees the memory; head keeps its place */
 void ngx_http_fcchat_log_clear(ngx_http_fcchat_log_t *log);
@@ -58,7 +64,24 @@ ngx_uint_t ngx_http_fcchat_log_fits(ngx_http_fcchat_log_t *log, size_t len);
 
 /* appends one frame that fits, given as header and payload */
 void ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
+    ngx_uint_t event, u_char *header, size_t hlen, u_char *payload,
+    size_t plen);
+
+/* puts one that fits before all others: the event with the next lower number */
+void ngx_http_fcchat_log_prepend(ngx_http_fcchat_log_t *log, int64_t seq,
     u_char *header, size_t hlen, u_char *payload, size_t plen);
+
+/*
+ * All events from this number to have are in the log; have + 1 when none is.
+ * have is the last event there is.
+ */
+int64_t ngx_http_fcchat_log_low(ngx_http_fcchat_log_t *log, int64_t have);
+
+/* where the first event from seq on begins; head when there is none */
+uint64_t ngx_http_fcchat_log_find(ngx_http_fcchat_log_t *log, int64_t seq);
+
+/* what is in the log is of another epoch: it is sent, but not found any more */
+void ngx_http_fcchat_log_epoch(ngx_http_fcchat_log_t *log);
 
 /* the bytes from pos that lie in one piece: their start, and how many */
 u_char *ngx_http_fcchat_log_piece(ngx_http_fcchat_log_t *log, uint64_t pos,

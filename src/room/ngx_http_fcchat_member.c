@@ -34,7 +34,7 @@ static void ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
 
 ngx_int_t
 ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
-    ngx_http_fcchat_audience_t *a)
+    ngx_http_fcchat_audience_t *a, uint64_t pos)
 {
     ngx_uint_t               n;
     ngx_http_fcchat_slot_t  *slots, *slot;
@@ -62,7 +62,7 @@ ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
     ngx_memzero(slot, sizeof(ngx_http_fcchat_slot_t));
 
     slot->fd = m->connection->fd;
-    slot->pos = a->log.head;
+    slot->pos = pos;
     slot->member = m;
     slot->blocked = m->blocked;
     slot->slow = 1;
@@ -70,11 +70,35 @@ ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
     m->audience = a;
     m->index = a->n++;
     m->joined = slot->pos;
+    m->slack = a->log.head - pos;
     m->blocked = 0;
 
     a->lag = ngx_max(a->lag, m->lag);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_fcchat_member_wait(ngx_http_fcchat_member_t *m,
+    ngx_http_fcchat_audience_t *a, ngx_queue_t *queue)
+{
+    ngx_queue_insert_tail(queue, &m->waiting);
+
+    m->wants = a;
+    a->waiting++;
+}
+
+
+void
+ngx_http_fcchat_member_unwait(ngx_http_fcchat_member_t *m)
+{
+    if (m->wants) {
+        ngx_queue_remove(&m->waiting);
+
+        m->wants->waiting--;
+        m->wants = NULL;
+    }
 }
 
 
@@ -86,6 +110,8 @@ ngx_http_fcchat_member_leave(ngx_http_fcchat_member_t *m)
     ngx_http_fcchat_audience_t  *a;
 
     a = m->audience;
+
+    ngx_http_fcchat_member_unwait(m);
 
     if (a == NULL) {
         return;
@@ -291,6 +317,7 @@ ngx_http_fcchat_member_flush(ngx_http_fcchat_member_t *m)
 
     if (rc == NGX_OK) {
         slot->slow = m->connection->ssl ? 1 : 0;
+        m->slack = 0;
     }
 
     return rc;
@@ -453,6 +480,14 @@ ngx_http_fcchat_member_idle(ngx_http_fcchat_member_t *m)
 
     return m->audience == NULL
            || m->audience->slots[m->index].pos == m->audience->log.head;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_member_lagged(ngx_http_fcchat_member_t *m)
+{
+    return m->audience->log.head - m->audience->slots[m->index].pos
+           > m->lag + m->slack;
 }
 
 

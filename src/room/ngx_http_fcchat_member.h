@@ -29,6 +29,7 @@
 
 /* a ring never grows above this many times the largest fcchat_lag */
 #define NGX_HTTP_FCCHAT_AUDIENCE_GROWTH  16
+#define NGX_HTTP_FCCHAT_AUDIENCE_LAG     (64 * 1024)    /* at least */
 
 
 typedef struct ngx_http_fcchat_member_s    ngx_http_fcchat_member_t;
@@ -55,6 +56,7 @@ struct ngx_http_fcchat_audience_s {
     ngx_uint_t                   nalloc;
     ngx_uint_t                   walk;      /* the next slot of this walk */
     ngx_uint_t                   again;     /* one more walk is due */
+    ngx_uint_t                   waiting;   /* members that want to join */
     size_t                       lag;       /* the largest of any reader */
     ngx_msec_t                   left;      /* when the last reader left */
     ngx_log_t                   *l;
@@ -66,6 +68,8 @@ struct ngx_http_fcchat_member_s {
     ngx_http_fcchat_audience_t  *audience;      /* NULL: has no log */
     ngx_uint_t                   index;         /* of its slot */
     size_t                       lag;           /* bytes it may be behind */
+    size_t                       slack;         /* and those it missed, until
+                                                 * it has them */
 
     /*
      * The member can't go on: it is to be closed, at a time of its owner's
@@ -75,6 +79,10 @@ struct ngx_http_fcchat_member_s {
      */
     void                       (*broken)(ngx_http_fcchat_member_t *m,
                                      ngx_uint_t code);
+
+    /* it waited for what it missed, and can't have it */
+    void                       (*lost)(ngx_http_fcchat_member_t *m,
+                                     const char *reason);
 
     u_char                      *out;           /* own bytes, or NULL */
     uint32_t                     out_pos;
@@ -89,15 +97,26 @@ struct ngx_http_fcchat_member_s {
     uint64_t                     sent;          /* bytes; those of the log are
                                                  * added when it leaves */
     uint64_t                     joined;        /* its first position */
+
+    /* while it waits for what it missed: see room_resume() */
+
+    ngx_queue_t                  waiting;
+    int64_t                      since;
+    ngx_http_fcchat_audience_t  *wants;         /* NULL: does not wait */
 };
 
 
 /*
- * Joins at the head of the log: the member is sent what comes from now on.
- * NGX_ERROR without memory.
+ * Joins the log at a position that is a beginning of a frame, or the head: the
+ * member is sent what is there and what comes.  NGX_ERROR without memory.
  */
 ngx_int_t ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
-    ngx_http_fcchat_audience_t *a);
+    ngx_http_fcchat_audience_t *a, uint64_t pos);
+
+/* waits to join the audience, in the caller's queue; and no longer */
+void ngx_http_fcchat_member_wait(ngx_http_fcchat_member_t *m,
+    ngx_http_fcchat_audience_t *a, ngx_queue_t *queue);
+void ngx_http_fcchat_member_unwait(ngx_http_fcchat_member_t *m);
 
 /*
  * Leaves the log.  Where a frame of it is half sent, the rest is taken over
@@ -126,6 +145,9 @@ ngx_int_t ngx_http_fcchat_member_writable(ngx_http_fcchat_member_t *m);
 /* 1 when nothing waits to be sent */
 ngx_uint_t ngx_http_fcchat_member_idle(ngx_http_fcchat_member_t *m);
 
+/* 1 when it is further behind than it may be */
+ngx_uint_t ngx_http_fcchat_member_lagged(ngx_http_fcchat_member_t *m);
+
 /* 1 when the peer does not take what is sent to it */
 ngx_uint_t ngx_http_fcchat_member_blocked(ngx_http_fcchat_member_t *m);
 
@@ -135,11 +157,19 @@ void ngx_http_fcchat_member_free(ngx_http_fcchat_member_t *m);
 
 /*
  * Appends a frame for all readers of the encoding; they get it by the next
- * walks.  A reader that is too far behind is told 4008.  NGX_OK, or NGX_ERROR
+ * walks.  seq is the event's number, or, when it is none (event is 0), that of
+ * the last event.  A reader that is too far behind is told 4008.  NGX_OK, or NGX_ERROR
  * when it could not be kept (no memory): the readers were told 4010.
  */
 ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
-    int64_t seq, ngx_uint_t opcode, u_char *payload, size_t len);
+    int64_t seq, ngx_uint_t event, u_char *payload, size_t len);
+
+/*
+ * Puts an event before all that the log has, for readers that come back.
+ * NGX_OK; NGX_DECLINED when the log is as large as it may be; NGX_ERROR.
+ */
+ngx_int_t ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a,
+    int64_t seq, u_char *payload, size_t len);
 
 /*
  * Sends to as many readers as *budget allows and lowers it.  NGX_OK when all

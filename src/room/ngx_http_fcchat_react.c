@@ -22,6 +22,7 @@ typedef struct {
     int64_t                    user_id;
     int64_t                    stamp_id;
     fcc_str_t                  username;
+    ngx_str_t                  cid;
 } ngx_http_fcchat_reaction_t;
 
 
@@ -29,14 +30,14 @@ static ngx_int_t ngx_http_fcchat_react_now(ngx_http_fcchat_room_t *room,
     int64_t user_id, fcc_str_t *username, fcc_stamp_t *stamp);
 static ngx_int_t ngx_http_fcchat_react_wait(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_sender_t *sender, int64_t user_id, fcc_str_t *username,
-    int64_t stamp_id);
+    fcc_str_t *cid, int64_t stamp_id);
 static void ngx_http_fcchat_react_ready(void *data, ngx_uint_t ok);
 static void ngx_http_fcchat_count(ngx_http_fcchat_room_t *room, int64_t id);
 
 
 ngx_int_t
 ngx_http_fcchat_react(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_author_t *author, int64_t stamp_id,
+    ngx_http_fcchat_author_t *author, int64_t stamp_id, fcc_str_t *cid,
     ngx_http_fcchat_sender_t *sender)
 {
     fcc_str_t     username;
@@ -57,13 +58,14 @@ ngx_http_fcchat_react(ngx_http_fcchat_room_t *room,
     }
 
     return ngx_http_fcchat_react_wait(room, sender, author->id, &username,
-                                      stamp_id);
+                                      cid, stamp_id);
 }
 
 
 void
 ngx_http_fcchat_react_bus(ngx_http_fcchat_room_t *room, fcc_bus_reaction_t *r)
 {
+    fcc_str_t     cid;
     ngx_uint_t    fresh;
     fcc_stamp_t  *stamp;
 
@@ -75,8 +77,11 @@ ngx_http_fcchat_react_bus(ngx_http_fcchat_room_t *room, fcc_bus_reaction_t *r)
     }
 
     if (!fresh) {
+        cid.len = 0;
+        cid.data = NULL;
+
         (void) ngx_http_fcchat_react_wait(room, NULL, r->user_id, &r->username,
-                                          r->stamp_id);
+                                          &cid, r->stamp_id);
     }
 }
 
@@ -112,13 +117,14 @@ ngx_http_fcchat_react_now(ngx_http_fcchat_room_t *room, int64_t user_id,
 static ngx_int_t
 ngx_http_fcchat_react_wait(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_sender_t *sender, int64_t user_id, fcc_str_t *username,
-    int64_t stamp_id)
+    fcc_str_t *cid, int64_t stamp_id)
 {
+    u_char                      *p;
     ngx_int_t                    rc;
     ngx_http_fcchat_reaction_t  *r;
 
-    r = ngx_alloc(sizeof(ngx_http_fcchat_reaction_t) + username->len,
-                  room->hub->log);
+    r = ngx_alloc(sizeof(ngx_http_fcchat_reaction_t) + username->len
+                  + cid->len, room->hub->log);
     if (r == NULL) {
         return NGX_ERROR;
     }
@@ -127,9 +133,19 @@ ngx_http_fcchat_react_wait(ngx_http_fcchat_room_t *room,
     r->sender = sender;
     r->user_id = user_id;
     r->stamp_id = stamp_id;
+
+    p = (u_char *) r + sizeof(ngx_http_fcchat_reaction_t);
+
     r->username.len = username->len;
-    r->username.data = (u_char *) r + sizeof(ngx_http_fcchat_reaction_t);
-    ngx_memcpy(r->username.data, username->data, username->len);
+    r->username.data = p;
+    p = ngx_cpymem(p, username->data, username->len);
+
+    r->cid.len = cid->len;
+    r->cid.data = p;
+
+    if (cid->len) {
+        ngx_memcpy(p, cid->data, cid->len);
+    }
 
     rc = ngx_http_fcchat_stamp_wait(room->hub, &room->schema,
                                     ngx_http_fcchat_react_ready, r);
@@ -182,6 +198,7 @@ ngx_http_fcchat_react_ready(void *data, ngx_uint_t ok)
     if (r->sender->session) {
         ngx_memzero(&o, sizeof(ngx_http_fcchat_outcome_t));
         ngx_http_fcchat_react_outcome(rc, &o);
+        o.cid = r->cid;
         r->sender->done(r->sender->session, &o);
     }
 

@@ -149,6 +149,7 @@ ngx_http_fcchat_room_create(ngx_http_fcchat_hub_t *hub, ngx_str_t *key,
 
     ngx_queue_init(&room->waiters);
     ngx_queue_init(&room->held);
+    ngx_queue_init(&room->resumers);
 
     room->hold.handler = ngx_http_fcchat_room_hole;
     room->hold.data = room;
@@ -158,6 +159,8 @@ ngx_http_fcchat_room_create(ngx_http_fcchat_hub_t *hub, ngx_str_t *key,
     room->idle = ngx_current_msec;
 
     for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+        ngx_http_fcchat_log_init(&room->audiences[i].log);
+
         room->audiences[i].l = hub->log;
         room->audiences[i].left = ngx_current_msec
                                   - NGX_HTTP_FCCHAT_ROOM_LINGER;
@@ -297,9 +300,10 @@ ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
 static void
 ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
 {
-    ngx_uint_t                i;
-    ngx_http_fcchat_hub_t    *hub;
-    ngx_http_fcchat_redis_t  *redis;
+    ngx_uint_t                 i;
+    ngx_http_fcchat_hub_t     *hub;
+    ngx_http_fcchat_redis_t   *redis;
+    ngx_http_fcchat_member_t  *m;
 
     hub = room->hub;
 
@@ -308,7 +312,20 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
         room->catchup = NULL;
     }
 
+    if (room->backfill) {
+        ngx_http_fcchat_store_forget(room->backfill);
+        room->backfill = NULL;
+    }
+
     ngx_http_fcchat_room_unhold(room);
+
+    while (!ngx_queue_empty(&room->resumers)) {
+        m = ngx_queue_data(ngx_queue_head(&room->resumers),
+                           ngx_http_fcchat_member_t, waiting);
+
+        ngx_http_fcchat_member_leave(m);
+        m->broken(m, NGX_HTTP_FCCHAT_ROOM_GONE);
+    }
 
     for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
         ngx_http_fcchat_audience_close(&room->audiences[i],
@@ -474,7 +491,11 @@ ngx_int_t
 ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding)
 {
-    return ngx_http_fcchat_member_join(m, &room->audiences[encoding]);
+    ngx_http_fcchat_audience_t  *a;
+
+    a = &room->audiences[encoding];
+
+    return ngx_http_fcchat_member_join(m, a, a->log.head);
 }
 
 

@@ -26,9 +26,11 @@
 #include <fcc_proto.h>
 
 
+#define NGX_HTTP_FCCHAT_OVERLOADED     4013     /* close code: no memory */
 #define NGX_HTTP_FCCHAT_HOLD_MAX       64       /* events ahead of a hole */
 #define NGX_HTTP_FCCHAT_HOLD_TIME      20       /* ms */
 #define NGX_HTTP_FCCHAT_CATCHUP_LIMIT  500      /* events of one question */
+#define NGX_HTTP_FCCHAT_RESUME_MAX     5000     /* events sent again */
 #define NGX_HTTP_FCCHAT_ROOM_LINGER    30000    /* ms without anybody */
 #define NGX_HTTP_FCCHAT_PREFIX_MAX     64       /* bytes of the bus prefix */
 #define NGX_HTTP_FCCHAT_ROOM_CHECK     5000     /* ms a room is believed */
@@ -171,6 +173,9 @@ struct ngx_http_fcchat_room_s {
     ngx_queue_t                     outbox;
     ngx_queue_t                     counting;
 
+    ngx_queue_t                     resumers;   /* members that wait */
+    ngx_http_fcchat_store_ask_t    *backfill;
+
     ngx_queue_t                     held;
     ngx_uint_t                      nheld;
     ngx_event_t                     hold;       /* the hole has lasted */
@@ -290,6 +295,26 @@ ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_channel(
 ngx_int_t ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding);
 
+/*
+ * A member joins behind the event "since": at once when the log reaches back so
+ * far, else when PostgreSQL has been asked for what lies between, once for all
+ * that wait.  lost() is called, now or later, when that can't be: the member has
+ * not joined then.  NGX_ERROR without memory.
+ */
+ngx_int_t ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding,
+    int64_t since);
+
+/* something has changed that those who wait may wait for */
+void ngx_http_fcchat_room_resuming(ngx_http_fcchat_room_t *room);
+
+/* PostgreSQL says that have is the head: who is ahead of it is lost */
+void ngx_http_fcchat_room_ahead(ngx_http_fcchat_room_t *room);
+
+/* all that wait are lost */
+void ngx_http_fcchat_room_resumed(ngx_http_fcchat_room_t *room,
+    const char *reason);
+
 /* readers of this worker */
 ngx_uint_t ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room);
 
@@ -324,6 +349,14 @@ void ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
 ngx_uint_t ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_encoding_e encoding);
 
+/* the event's JSON in one encoding; nothing where it has no word for it */
+void ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e,
+    ngx_uint_t encoding);
+
+/* memory for that, or NULL; a text that is not from us may be cut for it */
+u_char *ngx_http_fcchat_room_scratch(ngx_http_fcchat_room_t *room,
+    fcc_event_t *e, size_t *size);
+
 /* has the fan-out visit the room in this turn */
 void ngx_http_fcchat_room_dirty(ngx_http_fcchat_room_t *room);
 
@@ -346,7 +379,7 @@ ngx_int_t ngx_http_fcchat_say(ngx_http_fcchat_room_t *room,
  * above.
  */
 ngx_int_t ngx_http_fcchat_react(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_author_t *author, int64_t stamp_id,
+    ngx_http_fcchat_author_t *author, int64_t stamp_id, fcc_str_t *cid,
     ngx_http_fcchat_sender_t *sender);
 
 /* gives a reference of a sender back */

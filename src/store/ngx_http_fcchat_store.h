@@ -206,6 +206,12 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_events(
     int64_t after, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
     void *data);
 
+/* the same of the events before seq, the last of them, ascending all the same */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_before(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t before, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
+    void *data);
+
 /* epoch and head of each of these rooms that has one, in any order:
  * answer->heads */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_heads(

@@ -8,6 +8,10 @@
 #include <ngx_http_fcchat_store_int.h>
 
 
+static ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_range(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, const char *format,
+    int64_t room_id, int64_t seq, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
 static ngx_int_t ngx_http_fcchat_store_events_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_event_read(PGresult *res,
@@ -24,26 +28,55 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
  * without text, else readers would wait for it for ever.
  */
 
+#define NGX_HTTP_FCCHAT_STORE_EVENTS(range)                                   \
+    "SELECT h.epoch, h.last_seq, e.seq, e.message_id, u.id, "                 \
+    "floor(extract(epoch FROM e.at) * 1000)::bigint, "                        \
+    "u.username, coalesce(u.is_staff, false), "                               \
+    "CASE WHEN e.kind <> 'message' THEN e.kind "                              \
+    "WHEN m.id IS NULL OR m.is_deleted THEN 'deleted' "                       \
+    "ELSE m.message_type END, "                                               \
+    "CASE WHEN m.is_deleted THEN '' ELSE m.content END "                      \
+    "FROM %s.fcchat_head h LEFT JOIN LATERAL ("                               \
+    "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "            \
+    "AND l.seq " range " LIMIT $3::bigint) e ON true "                        \
+    "LEFT JOIN %s.chat_chatmessage m ON m.id = e.message_id "                 \
+    "LEFT JOIN accounts_user u ON u.id = e.user_id "                          \
+    "WHERE h.room_id = $1::bigint ORDER BY e.seq"
+
+
 static const char  ngx_http_fcchat_store_events_sql[] =
-    "SELECT h.epoch, h.last_seq, e.seq, e.message_id, u.id, "
-    "floor(extract(epoch FROM e.at) * 1000)::bigint, "
-    "u.username, coalesce(u.is_staff, false), "
-    "CASE WHEN e.kind <> 'message' THEN e.kind "
-    "WHEN m.id IS NULL OR m.is_deleted THEN 'deleted' "
-    "ELSE m.message_type END, "
-    "CASE WHEN m.is_deleted THEN '' ELSE m.content END "
-    "FROM %s.fcchat_head h LEFT JOIN LATERAL ("
-    "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "
-    "AND l.seq > $2::bigint ORDER BY l.seq LIMIT $3::bigint) e ON true "
-    "LEFT JOIN %s.chat_chatmessage m ON m.id = e.message_id "
-    "LEFT JOIN accounts_user u ON u.id = e.user_id "
-    "WHERE h.room_id = $1::bigint ORDER BY e.seq";
+    NGX_HTTP_FCCHAT_STORE_EVENTS("> $2::bigint ORDER BY l.seq");
+
+static const char  ngx_http_fcchat_store_before_sql[] =
+    NGX_HTTP_FCCHAT_STORE_EVENTS("< $2::bigint ORDER BY l.seq DESC");
 
 
 ngx_http_fcchat_store_ask_t *
 ngx_http_fcchat_store_events(ngx_http_fcchat_store_t *store,
     ngx_str_t *schema, int64_t room_id, int64_t after, ngx_uint_t limit,
     ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    return ngx_http_fcchat_store_range(store, schema,
+                                       ngx_http_fcchat_store_events_sql,
+                                       room_id, after, limit, handler, data);
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_before(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t room_id, int64_t before, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    return ngx_http_fcchat_store_range(store, schema,
+                                       ngx_http_fcchat_store_before_sql,
+                                       room_id, before, limit, handler, data);
+}
+
+
+static ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_range(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, const char *format, int64_t room_id, int64_t seq,
+    ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler, void *data)
 {
     const char                   *sql, *params[3];
     ngx_http_fcchat_pg_job_t     *job;
@@ -54,11 +87,10 @@ ngx_http_fcchat_store_events(ngx_http_fcchat_store_t *store,
         return NULL;
     }
 
-    sql = ngx_http_fcchat_store_sql(job->pool,
-                                    ngx_http_fcchat_store_events_sql, schema);
+    sql = ngx_http_fcchat_store_sql(job->pool, format, schema);
 
     params[0] = ngx_http_fcchat_store_number(job->pool, room_id);
-    params[1] = ngx_http_fcchat_store_number(job->pool, after);
+    params[1] = ngx_http_fcchat_store_number(job->pool, seq);
     params[2] = ngx_http_fcchat_store_number(job->pool, limit);
 
     if (sql == NULL

@@ -110,7 +110,11 @@ ngx_http_fcchat_store_item(ngx_str_t *cid, ngx_str_t *text,
 
     item->cid.data = p;
     item->cid.len = cid->len;
-    ngx_memcpy(p, cid->data, cid->len);
+
+    if (cid->len) {
+        ngx_memcpy(p, cid->data, cid->len);
+    }
+
     p += cid_len;
 
     item->text.data = p;
