@@ -10,7 +10,7 @@ const words = {
         about: "チャットとリアクションは nginx の中で処理され、" +
             "メッセージは PostgreSQL に保存されます。" +
             "別のウィンドウを開いて、二人で話してみてください。",
-        more: "関連リンク", status: "サーバーの状態",
+        more: "関連リンク",
         to_old: "旧プロトコルで開く", to_v1: "fcchat.v1 で開く",
         player: "プレーヤー", chat: "チャット", chat_log: "チャットの内容",
         rooms: "配信の切り替え", stage: "ステージ", user: "ユーザー",
@@ -75,7 +75,7 @@ const words = {
         about: "Chat and reactions are served inside nginx, and messages " +
             "are kept in PostgreSQL. Open a second window and talk to " +
             "yourself.",
-        more: "More", status: "Server status",
+        more: "More",
         to_old: "Use the old protocol", to_v1: "Use fcchat.v1",
         player: "Player", chat: "Live chat", chat_log: "Chat messages",
         rooms: "Choose a stream", stage: "Stage", user: "User",
