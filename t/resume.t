@@ -21,7 +21,7 @@ use FC::Util qw/ wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(24);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(30);
 
 my $site = FC::Site->new($t, location => 'fcchat_history 3;', pg => {},
     http => 'error_log %%TESTDIR%%/error.log info;');
@@ -134,6 +134,23 @@ is(seqs($ws, 1300), join(' ', 17 .. 1316), 'a long way back');
 insert(4000);
 $many[0]->recv_until(sub { ($_[0]{seq} // 0) == 5316 }, 20);
 is(seqs(v1('bob', "$epoch:16"), 1), 'reset too_old', 'too far back');
+
+# the log went back, as after restoring a dump: the epoch is renewed, and
+# readers are told
+
+$site->pg->sql("update fcchat_head set last_seq = 5000");
+$site->pg->sql("delete from fcchat_event where seq > 5000");
+
+$reset = $many[0]->recv_until(sub { $_[0]{type} eq 'reset' });
+
+is($reset->{reason}, 'epoch', 'the log went back');
+is($reset->{head}, 5000, 'head of the log that went back');
+isnt($reset->{epoch}, $epoch, 'it has another epoch');
+
+say_all($alice, 'g1');
+is(seqs($many[0], 1), 5001, 'live in the new epoch');
+is(seqs(v1('bob', "$reset->{epoch}:5000"), 1), 5001, 'and resumed there');
+is(seqs(v1('bob', "$epoch:5000"), 1), 'reset epoch', 'not from the old one');
 
 
 sub insert {

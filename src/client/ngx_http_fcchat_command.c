@@ -261,7 +261,10 @@ ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
     w.username.data = s->author.username.data;
     w.role.len = s->author.role.len;
     w.role.data = s->author.role.data;
-    w.viewers = ngx_http_fcchat_room_viewers(room);
+
+    /* whom it welcomes is about to join */
+
+    w.viewers = ngx_http_fcchat_room_viewers(room) + 1;
     w.server_time = (int64_t) tp->sec * 1000 + tp->msec;
 
     fcc_buf_init(&b, buf, sizeof(buf));

@@ -106,8 +106,9 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 
 
 /*
- * RFC 6455 4.2.1: what can be wrong without looking at who it is.  NGX_DECLINED:
- * nothing; else the request is answered, and this is what the handler returns.
+ * RFC 6455 4.2.1: what can be wrong without looking at who it is.
+ * NGX_DECLINED: nothing; else the request is answered, and this is what the
+ * handler returns.
  */
 
 static ngx_int_t

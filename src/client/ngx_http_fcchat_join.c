@@ -1,7 +1,7 @@
 
 /*
- * Where a session begins in its room's log: where it says it was, a few messages
- * back for an old page, or at the head.
+ * Where a session begins in its room's log: where it says it was, a few
+ * messages back for an old page, or at the head.
  */
 
 

@@ -17,7 +17,8 @@
  * in one order), so the log goes on behind it.
  *
  * Another epoch means that the log went back (a restored dump): readers of
- * fcchat.v1 are told "reset", and the log goes on from PostgreSQL's head.
+ * fcchat.v1 are told "reset", and the log goes on from PostgreSQL's head.  A
+ * head below what the room had is the same, noticed here: the epoch is renewed.
  */
 
 
@@ -37,8 +38,8 @@ static void ngx_http_fcchat_room_caught(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static void ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room,
     ngx_str_t *epoch, int64_t head, const char *reason);
-static ngx_uint_t ngx_http_fcchat_room_same_epoch(
-    ngx_http_fcchat_room_t *room, ngx_str_t *epoch);
+static void ngx_http_fcchat_room_renewed(void *data,
+    ngx_http_fcchat_store_answer_t *answer);
 
 
 void
@@ -420,7 +421,49 @@ ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
 }
 
 
-static ngx_uint_t
+void
+ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head)
+{
+    ngx_str_t  epoch;
+
+    if (!room->open || room->renew) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, room->hub->log, 0,
+                  "fcchat log of room \"%V\" went back from %L to %L "
+                  "in PostgreSQL, its epoch is renewed",
+                  &room->name, room->asked, head);
+
+    epoch.len = room->epoch_len;
+    epoch.data = room->epoch;
+
+    /* when it can't be asked, the next tick notices again */
+
+    room->renew = ngx_http_fcchat_store_epoch(room->hub->store, &room->schema,
+                                              room->id, &epoch, room->asked,
+                                              ngx_http_fcchat_room_renewed,
+                                              room);
+}
+
+
+static void
+ngx_http_fcchat_room_renewed(void *data,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    ngx_http_fcchat_room_t  *room;
+
+    room = data;
+    room->renew = NULL;
+
+    if (answer->rc == NGX_HTTP_FCCHAT_STORE_OK && answer->n == 1) {
+        ngx_http_fcchat_room_head(room, &answer->heads[0].epoch,
+                                  answer->heads[0].head);
+    }
+}
+
+
+ngx_uint_t
 ngx_http_fcchat_room_same_epoch(ngx_http_fcchat_room_t *room,
     ngx_str_t *epoch)
 {

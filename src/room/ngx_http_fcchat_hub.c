@@ -391,6 +391,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
             continue;
         }
 
+        ngx_http_fcchat_room_recheck(room);
         ngx_http_fcchat_viewers_tick(room);
         ngx_http_fcchat_room_resuming(room);
     }
@@ -488,6 +489,7 @@ ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
                == 0)
         {
             room->stale = 0;
+            room->asked = room->have;
             ids[n++] = room->id;
         }
     }
@@ -538,9 +540,18 @@ ngx_http_fcchat_hub_heads(void *data, ngx_http_fcchat_store_answer_t *answer)
 
             room = ngx_http_fcchat_room_by_id(hub, &poll->schema,
                                               head->room_id);
-            if (room) {
-                ngx_http_fcchat_room_head(room, &head->epoch, head->head);
+            if (room == NULL) {
+                continue;
             }
+
+            if (head->head < room->asked
+                && ngx_http_fcchat_room_same_epoch(room, &head->epoch))
+            {
+                ngx_http_fcchat_room_back(room, head->head);
+                continue;
+            }
+
+            ngx_http_fcchat_room_head(room, &head->epoch, head->head);
         }
 
         ngx_http_fcchat_hub_poll_soon(hub);

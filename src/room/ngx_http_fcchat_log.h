@@ -38,7 +38,7 @@ typedef struct {
     size_t                   nalloc;    /* a power of two, or 0 */
     uint64_t                 first;     /* numbers of entries, only growing */
     uint64_t                 next;
-    uint64_t                 floor;     /* entries before are of another epoch */
+    uint64_t                 floor;     /* entries before: another epoch */
 } ngx_http_fcchat_log_t;
 
 

@@ -158,8 +158,8 @@ void ngx_http_fcchat_member_free(ngx_http_fcchat_member_t *m);
 /*
  * Appends a frame for all readers of the encoding; they get it by the next
  * walks.  seq is the event's number, or, when it is none (event is 0), that of
- * the last event.  A reader that is too far behind is told 4008.  NGX_OK, or NGX_ERROR
- * when it could not be kept (no memory): the readers were told 4010.
+ * the last event.  A reader that is too far behind is told 4008.  NGX_OK, or
+ * NGX_ERROR when it could not be kept (no memory): the readers were told 4010.
  */
 ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
     int64_t seq, ngx_uint_t event, u_char *payload, size_t len);

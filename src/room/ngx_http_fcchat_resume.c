@@ -3,11 +3,11 @@
  * Coming back: a reader that says what it had is given what it missed, from the
  * same log that all read, and then simply is one of them.
  *
- * Where the log does not reach back so far, it is filled downwards: PostgreSQL is
- * asked for the events before its lowest, some hundreds at a time, and they are
- * put before the others.  One question is under way for a room, however many
- * wait; they are of different ages, and each joins as soon as the log reaches
- * its place.
+ * Where the log does not reach back so far, it is filled downwards: PostgreSQL
+ * is asked for the events before its lowest, some hundreds at a time, and they
+ * are put before the others.  One question is under way for a room, however
+ * many wait; they are of different ages, and each joins as soon as the log
+ * reaches its place.
  *
  *     wait --the log reaches since + 1-------------> joined there
  *       |
@@ -15,8 +15,8 @@
  *          another epoch, ahead of PostgreSQL-----> lost()
  *
  * A member that waits may go at any time: leave() takes it out of the queue.  A
- * reader may be ahead of this worker (it was told by another): then it waits for
- * the log to reach it, and is lost only when PostgreSQL's head is below it.
+ * reader may be ahead of this worker (it was told by another): then it waits
+ * for the log to reach it, and is lost only when PostgreSQL's head is below it.
  */
 
 
@@ -200,10 +200,7 @@ ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
         return;
     }
 
-    if (answer->room.epoch.len != room->epoch_len
-        || ngx_memcmp(answer->room.epoch.data, room->epoch, room->epoch_len)
-           != 0)
-    {
+    if (!ngx_http_fcchat_room_same_epoch(room, &answer->room.epoch)) {
         ngx_http_fcchat_room_head(room, &answer->room.epoch,
                                   answer->room.head);
         return;

@@ -184,6 +184,18 @@ ngx_http_fcchat_room_lookup(ngx_http_fcchat_room_t *room)
 }
 
 
+void
+ngx_http_fcchat_room_recheck(ngx_http_fcchat_room_t *room)
+{
+    if (room->lookup == NULL
+        && room->refs
+        && ngx_current_msec - room->checked >= NGX_HTTP_FCCHAT_ROOM_CHECK)
+    {
+        (void) ngx_http_fcchat_room_lookup(room);
+    }
+}
+
+
 static void
 ngx_http_fcchat_room_found(void *data, ngx_http_fcchat_store_answer_t *answer)
 {
@@ -315,6 +327,11 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     if (room->backfill) {
         ngx_http_fcchat_store_forget(room->backfill);
         room->backfill = NULL;
+    }
+
+    if (room->renew) {
+        ngx_http_fcchat_store_forget(room->renew);
+        room->renew = NULL;
     }
 
     ngx_http_fcchat_room_unhold(room);

@@ -175,6 +175,8 @@ struct ngx_http_fcchat_room_s {
 
     ngx_queue_t                     resumers;   /* members that wait */
     ngx_http_fcchat_store_ask_t    *backfill;
+    ngx_http_fcchat_store_ask_t    *renew;      /* of the epoch */
+    int64_t                         asked;      /* have when heads were asked */
 
     ngx_queue_t                     held;
     ngx_uint_t                      nheld;
@@ -298,8 +300,8 @@ ngx_int_t ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
 /*
  * A member joins behind the event "since": at once when the log reaches back so
  * far, else when PostgreSQL has been asked for what lies between, once for all
- * that wait.  lost() is called, now or later, when that can't be: the member has
- * not joined then.  NGX_ERROR without memory.
+ * that wait.  lost() is called, now or later, when that can't be: the member
+ * has not joined then.  NGX_ERROR without memory.
  */
 ngx_int_t ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding,
@@ -317,6 +319,10 @@ void ngx_http_fcchat_room_resumed(ngx_http_fcchat_room_t *room,
 
 /* readers of this worker */
 ngx_uint_t ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room);
+
+/* asks whether it is still open, if that was not asked for a while: members of
+ * a room that is not are closed with 4404 */
+void ngx_http_fcchat_room_recheck(ngx_http_fcchat_room_t *room);
 
 /* and of all that are known */
 int64_t ngx_http_fcchat_room_viewers(ngx_http_fcchat_room_t *room);
@@ -338,8 +344,15 @@ void ngx_http_fcchat_room_catchup(ngx_http_fcchat_room_t *room);
 void ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     int64_t head);
 
+/* PostgreSQL told a head below what the room had when it was asked */
+void ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head);
+
 /* forgets the held events */
 void ngx_http_fcchat_room_unhold(ngx_http_fcchat_room_t *room);
+
+/* 1 when it is the room's own */
+ngx_uint_t ngx_http_fcchat_room_same_epoch(ngx_http_fcchat_room_t *room,
+    ngx_str_t *epoch);
 
 /* a frame for the readers of one encoding that is not persisted */
 void ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,

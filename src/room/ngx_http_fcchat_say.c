@@ -78,6 +78,13 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
 
     ngx_http_fcchat_sender_put(sender);
 
+    if (item->rc == NGX_HTTP_FCCHAT_STORE_ROOM_GONE) {
+
+        /* the others in it are to know soon */
+
+        room->checked = ngx_current_msec - NGX_HTTP_FCCHAT_ROOM_CHECK;
+    }
+
     if (item->rc == NGX_HTTP_FCCHAT_STORE_OK && !item->again && room->open) {
 
         e.seq = item->seq;

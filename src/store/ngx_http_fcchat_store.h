@@ -206,7 +206,8 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_events(
     int64_t after, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
     void *data);
 
-/* the same of the events before seq, the last of them, ascending all the same */
+/* the same of the events before seq, the last of them, ascending all the
+ * same */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_before(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     int64_t before, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
@@ -217,6 +218,17 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_before(
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_heads(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t *rooms,
     ngx_uint_t n, ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * The log went back: a worker has had "have", PostgreSQL's head is below.
+ * Gives the room another epoch, if it still has this one, so that nobody takes
+ * the new numbers for the old ones: answer->heads has the room's present epoch
+ * and head.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_epoch(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    ngx_str_t *epoch, int64_t have, ngx_http_fcchat_store_ask_pt handler,
+    void *data);
 
 void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
 
