@@ -34,6 +34,8 @@ typedef struct {
 
 static void ngx_http_fcchat_auth_digest(ngx_http_fcchat_loc_conf_t *conf,
     ngx_str_t *schema, ngx_str_t *cookie, u_char *digest);
+static ngx_http_fcchat_auth_e ngx_http_fcchat_auth_failed(
+    ngx_http_fcchat_store_rc_e rc);
 static ngx_http_fcchat_flight_t *ngx_http_fcchat_auth_flight(
     ngx_http_fcchat_worker_t *worker, ngx_http_fcchat_hub_t *hub,
     ngx_http_fcchat_loc_conf_t *conf, ngx_str_t *schema, u_char *digest);
@@ -249,16 +251,16 @@ ngx_http_fcchat_auth_session(void *data,
     f = data;
     f->ask = NULL;
 
-    if (answer->rc == NGX_HTTP_FCCHAT_STORE_OK) {
-        rc = ngx_http_fcchat_auth_read(f, FCC_DJANGO_DB, &answer->data);
+    if (answer->rc != NGX_HTTP_FCCHAT_STORE_OK) {
+        ngx_http_fcchat_auth_done(f, ngx_http_fcchat_auth_failed(answer->rc),
+                                  NULL);
+        return;
+    }
 
-        if (rc == NGX_OK) {
-            return;
-        }
+    rc = ngx_http_fcchat_auth_read(f, FCC_DJANGO_DB, &answer->data);
 
-    } else {
-        rc = (answer->rc == NGX_HTTP_FCCHAT_STORE_NONE) ? NGX_DECLINED
-                                                        : NGX_ERROR;
+    if (rc == NGX_OK) {
+        return;
     }
 
     ngx_http_fcchat_auth_done(f, rc == NGX_DECLINED
@@ -278,9 +280,8 @@ ngx_http_fcchat_auth_user(void *data, ngx_http_fcchat_store_answer_t *answer)
     f->ask = NULL;
 
     if (answer->rc != NGX_HTTP_FCCHAT_STORE_OK) {
-        ngx_http_fcchat_auth_done(f, answer->rc == NGX_HTTP_FCCHAT_STORE_NONE
-                                     ? NGX_HTTP_FCCHAT_AUTH_NONE
-                                     : NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE, NULL);
+        ngx_http_fcchat_auth_done(f, ngx_http_fcchat_auth_failed(answer->rc),
+                                  NULL);
         return;
     }
 
@@ -301,6 +302,23 @@ ngx_http_fcchat_auth_user(void *data, ngx_http_fcchat_store_answer_t *answer)
     ngx_memcpy(user.username, found->username.data, user.len);
 
     ngx_http_fcchat_auth_done(f, NGX_HTTP_FCCHAT_AUTH_OK, &user);
+}
+
+
+static ngx_http_fcchat_auth_e
+ngx_http_fcchat_auth_failed(ngx_http_fcchat_store_rc_e rc)
+{
+    switch (rc) {
+
+    case NGX_HTTP_FCCHAT_STORE_NONE:
+        return NGX_HTTP_FCCHAT_AUTH_NONE;
+
+    case NGX_HTTP_FCCHAT_STORE_NO_SCHEMA:
+        return NGX_HTTP_FCCHAT_AUTH_NO_TENANT;
+
+    default:
+        return NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE;
+    }
 }
 
 

@@ -129,6 +129,19 @@ typedef struct {
 extern ngx_module_t  ngx_http_fcchat_module;
 
 
+/* nginx's own setters, which also say what would be right */
+
+char *ngx_http_fcchat_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_sec_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_size_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* the setters of the directives that take more than nginx's own can */
 
 char *ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -170,6 +183,7 @@ typedef enum {
     NGX_HTTP_FCCHAT_AUTH_OK = 0,
     NGX_HTTP_FCCHAT_AUTH_NONE,          /* no valid session */
     NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE,
+    NGX_HTTP_FCCHAT_AUTH_NO_TENANT,
     NGX_HTTP_FCCHAT_AUTH_MISS           /* the cache only: ask */
 } ngx_http_fcchat_auth_e;
 
@@ -201,7 +215,7 @@ struct ngx_http_fcchat_auth_waiter_s {
 
 /*
  * Who owns the cookie, by the rules of the location.  AUTH_OK: *user is set;
- * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_MISS: w->ready will be called, not from
+ * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_NO_TENANT; AUTH_MISS: w->ready will be called, not from
  * inside.  One question at a time for a cookie, however many ask.
  */
 ngx_http_fcchat_auth_e ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
@@ -368,6 +382,7 @@ struct ngx_http_fcchat_session_s {
     unsigned                        paused:1;   /* not read: too much pending */
     unsigned                        draining:1; /* the worker is leaving */
     unsigned                        partial:1;
+    unsigned                        reading:1;  /* a page of history */
     unsigned                        failed:1;   /* it broke the protocol */
     uint16_t                        todo_code;
     uint16_t                        code;       /* closed with, for the log */
@@ -459,6 +474,14 @@ void ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data,
 
 /* "reset": what was missed can't be sent */
 void ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason);
+
+/*
+ * A page of the room's log: {"type":"history"}.  before: seq, or 0.  NGX_OK:
+ * the answer comes; NGX_BUSY: one is under way already; NGX_ERROR: it can't be
+ * asked.
+ */
+ngx_int_t ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
+    ngx_uint_t limit);
 
 /* the first frame of fcchat.v1 */
 void ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s);

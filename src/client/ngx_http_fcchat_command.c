@@ -19,6 +19,8 @@ static void ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static void ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
+static void ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
 static ngx_int_t ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_done(void *session,
@@ -62,6 +64,10 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
 
     case FCC_CMD_REACTION:
         ngx_http_fcchat_command_reaction(s, &cmd);
+        break;
+
+    case FCC_CMD_HISTORY:
+        ngx_http_fcchat_command_history(s, &cmd);
         break;
     }
 
@@ -109,6 +115,27 @@ ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     err.text = o.text;
 
     ngx_http_fcchat_command_error(s, &err, &cmd->cid, o.retry_after);
+}
+
+
+static void
+ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    ngx_int_t          rc;
+    fcc_proto_error_t  err;
+
+    rc = ngx_http_fcchat_history(s, cmd->before, cmd->limit);
+
+    if (rc == NGX_BUSY) {
+        err.code = "rate_limited";
+        err.text = "One page at a time.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid,
+                                      NGX_HTTP_FCCHAT_RETRY_AFTER);
+
+    } else if (rc == NGX_ERROR) {
+        ngx_http_fcchat_command_busy(s, &cmd->cid);
+    }
 }
 
 

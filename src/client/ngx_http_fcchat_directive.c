@@ -15,10 +15,98 @@
 #define NGX_HTTP_FCCHAT_CONNECTIONS_MAX  64
 
 
+static char *ngx_http_fcchat_explain(char *rv, char *text);
 static char *ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name,
     fcc_str_t *key);
 static ngx_uint_t ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b);
 static ngx_uint_t ngx_http_fcchat_same_str(ngx_str_t *a, ngx_str_t *b);
+
+
+char *
+ngx_http_fcchat_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_fcchat_explain(ngx_conf_set_msec_slot(cf, cmd, conf),
+                                   "must have a time as \"30s\"");
+}
+
+
+char *
+ngx_http_fcchat_set_sec_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_fcchat_explain(ngx_conf_set_sec_slot(cf, cmd, conf),
+                                   "must have a time as \"30s\"");
+}
+
+
+char *
+ngx_http_fcchat_set_size_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_fcchat_explain(ngx_conf_set_size_slot(cf, cmd, conf),
+                                   "must have a size as \"256k\"");
+}
+
+
+char *
+ngx_http_fcchat_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_fcchat_explain(ngx_conf_set_num_slot(cf, cmd, conf),
+                                   "must have a number");
+}
+
+
+/* instead of the bare "invalid value" or "invalid number" */
+
+static char *
+ngx_http_fcchat_explain(char *rv, char *text)
+{
+    if (rv == NGX_CONF_OK || rv == NGX_CONF_ERROR
+        || ngx_strncmp(rv, "invalid ", 8) != 0)
+    {
+        return rv;
+    }
+
+    return text;
+}
+
+
+char *
+ngx_http_fcchat_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char           *p, *last;
+    ngx_str_t        *value;
+    ngx_uint_t        i, *np;
+    ngx_conf_enum_t  *e;
+    u_char            list[NGX_MAX_CONF_ERRSTR / 2];
+
+    np = (ngx_uint_t *) ((char *) conf + cmd->offset);
+
+    if (*np != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    e = cmd->post;
+
+    p = list;
+    last = list + sizeof(list);
+
+    for (i = 0; e[i].name.len != 0; i++) {
+
+        if (ngx_strcmp(e[i].name.data, value[1].data) == 0) {
+            *np = e[i].value;
+            return NGX_CONF_OK;
+        }
+
+        p = ngx_slprintf(p, last, "%s\"%V\"", i ? " or " : "", &e[i].name);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\" directive, "
+                       "it must be %*s", &value[1], &cmd->name,
+                       (size_t) (p - list), list);
+
+    return NGX_CONF_ERROR;
+}
 
 
 char *

@@ -364,6 +364,11 @@ ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
                                        "no valid session");
     }
 
+    if (rc == NGX_HTTP_FCCHAT_AUTH_NO_TENANT) {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_NOT_FOUND,
+                                       "no such room");
+    }
+
     return ngx_http_fcchat_decline(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                    "the chat is not available");
 }
@@ -423,7 +428,9 @@ ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
         ctx->room = room;
         n = ngx_http_fcchat_upgrade(ctx);
 
-    } else if (rc == NGX_HTTP_FCCHAT_STORE_NONE) {
+    } else if (rc == NGX_HTTP_FCCHAT_STORE_NONE
+               || rc == NGX_HTTP_FCCHAT_STORE_NO_SCHEMA)
+    {
         n = ngx_http_fcchat_decline(ctx, NGX_HTTP_NOT_FOUND, "no such room");
 
     } else {

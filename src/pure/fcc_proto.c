@@ -15,6 +15,8 @@
 
 static int fcc_proto_type(fcc_proto_e proto, const json_t *root,
     fcc_cmd_t *cmd, fcc_proto_error_t *err);
+static int fcc_proto_history(const json_t *root, fcc_cmd_t *cmd,
+    fcc_proto_error_t *err);
 static int fcc_proto_cid(const json_t *root, fcc_cmd_t *cmd,
     fcc_proto_error_t *err);
 static int fcc_proto_text(fcc_proto_e proto, const json_t *root, size_t max,
@@ -61,6 +63,10 @@ fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
 
     if (cmd->type == FCC_CMD_MESSAGE) {
         return fcc_proto_text(proto, root, max, cmd, err);
+    }
+
+    if (cmd->type == FCC_CMD_HISTORY) {
+        return fcc_proto_history(root, cmd, err);
     }
 
     if (fcc_json_get_int(json_object_get(root, "stamp_id"), 1,
@@ -113,7 +119,42 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
         return FCC_OK;
     }
 
+    if (fcc_proto_equal(&type, "history") && proto == FCC_PROTO_V1) {
+        cmd->type = FCC_CMD_HISTORY;
+        return FCC_OK;
+    }
+
     return fcc_proto_error(err, "unknown_type", "This type is not known.");
+}
+
+
+static int
+fcc_proto_history(const json_t *root, fcc_cmd_t *cmd, fcc_proto_error_t *err)
+{
+    json_t  *before, *limit;
+
+    before = json_object_get(root, "before");
+    limit = json_object_get(root, "limit");
+
+    cmd->before = 0;
+    cmd->limit = FCC_PROTO_HISTORY;
+
+    if (before && fcc_json_get_int(before, 1, FCC_PROTO_STAMP_ID_MAX,
+                                   &cmd->before)
+                  != FCC_OK)
+    {
+        return fcc_proto_error(err, "bad_request",
+                               "The \"before\" must be a number.");
+    }
+
+    if (limit && fcc_json_get_int(limit, 1, FCC_PROTO_HISTORY_MAX, &cmd->limit)
+                 != FCC_OK)
+    {
+        return fcc_proto_error(err, "bad_request",
+                               "The \"limit\" must be from 1 to 100.");
+    }
+
+    return FCC_OK;
 }
 
 

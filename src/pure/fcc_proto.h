@@ -19,6 +19,8 @@
 
 
 #define FCC_PROTO_CID_MAX     64        /* code points of a client's id */
+#define FCC_PROTO_HISTORY     50        /* messages, when no limit is given */
+#define FCC_PROTO_HISTORY_MAX 100
 #define FCC_PROTO_DEPTH_MAX   8         /* of nested arrays and objects */
 #define FCC_PROTO_TIME_LEN    (sizeof("2026-11-23T10:00:00.123Z") - 1)
 
@@ -31,7 +33,8 @@ typedef enum {
 
 typedef enum {
     FCC_CMD_MESSAGE = 1,
-    FCC_CMD_REACTION
+    FCC_CMD_REACTION,
+    FCC_CMD_HISTORY
 } fcc_cmd_e;
 
 
@@ -40,6 +43,8 @@ typedef struct {
     fcc_str_t    text;          /* MESSAGE: valid UTF-8, not NUL-terminated */
     fcc_str_t    cid;           /* len 0 when the client gave none */
     int64_t      stamp_id;      /* REACTION */
+    int64_t      before;        /* HISTORY: below this seq; 0: the last ones */
+    int64_t      limit;         /* HISTORY: 1 to FCC_PROTO_HISTORY_MAX */
     void        *root;          /* owns the strings */
 } fcc_cmd_t;
 
@@ -69,7 +74,8 @@ typedef struct {
  * Old: {"message": "..."} or {"type": "reaction", "stamp_id": 1, ...}; an old
  * client that sends "cid" gets it kept.  A "type" other than "reaction" or
  * "message" is unknown_type.  v1: {"type": "message", "text": "...",
- * "cid": "..."}, {"type": "reaction", "stamp_id": 1}.  Keys nobody knows are
+ * "cid": "..."}, {"type": "reaction", "stamp_id": 1}, {"type": "history",
+ * "before": 42, "limit": 50} (both may be left out).  Keys nobody knows are
  * ignored.  stamp_id is an integer from 1 to 2^53.
  */
 int fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
@@ -135,6 +141,11 @@ void fcc_proto_v1_ack(fcc_buf_t *b, const fcc_str_t *cid, int64_t seq,
 /* {"type":"error","code":...,"message":...} and "cid", "retry_after_ms" */
 void fcc_proto_v1_error(fcc_buf_t *b, const fcc_proto_error_t *err,
     const fcc_str_t *cid, int64_t retry_after);
+
+/* {"type":"history","before":...,"messages":[ and ]}; between them messages and
+ * commas */
+void fcc_proto_v1_history_begin(fcc_buf_t *b, int64_t before);
+void fcc_proto_v1_history_end(fcc_buf_t *b);
 
 /* {"type":"viewers","count":...} */
 void fcc_proto_v1_viewers(fcc_buf_t *b, int64_t count);

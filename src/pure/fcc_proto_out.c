@@ -113,6 +113,22 @@ fcc_proto_v1_message(fcc_buf_t *b, const fcc_event_t *e)
 
 
 void
+fcc_proto_v1_history_begin(fcc_buf_t *b, int64_t before)
+{
+    fcc_buf_lit(b, "{\"type\":\"history\",\"before\":");
+    fcc_json_int(b, before);
+    fcc_buf_lit(b, ",\"messages\":[");
+}
+
+
+void
+fcc_proto_v1_history_end(fcc_buf_t *b)
+{
+    fcc_buf_lit(b, "]}");
+}
+
+
+void
 fcc_proto_v1_ack(fcc_buf_t *b, const fcc_str_t *cid, int64_t seq, int64_t id)
 {
     fcc_buf_lit(b, "{\"type\":\"ack\"");

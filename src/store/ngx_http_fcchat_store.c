@@ -12,6 +12,7 @@
 static void ngx_http_fcchat_store_changed(void *data, ngx_uint_t up);
 static ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_sqlstate(
     const char *s);
+static ngx_uint_t ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job);
 static ngx_uint_t ngx_http_fcchat_store_quiet(
     ngx_http_fcchat_store_warning_t *warnings, ngx_uint_t n, uint32_t hash,
     time_t interval);
@@ -104,6 +105,17 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
     }
 
     fate = ngx_http_fcchat_store_sqlstate(job->sqlstate);
+
+    if (fate == NGX_HTTP_FCCHAT_STORE_MISSING
+        && ngx_http_fcchat_store_nowhere(job))
+    {
+        /* a name that a client may have chosen: not worth more */
+
+        ngx_log_error(NGX_LOG_INFO, store->log, 0,
+                      "fcchat: there is no schema \"%V\"", schema);
+
+        return NGX_HTTP_FCCHAT_STORE_NOWHERE;
+    }
 
     if (fate == NGX_HTTP_FCCHAT_STORE_MISSING) {
         hash = ngx_crc32_short(schema->data, schema->len);
@@ -207,6 +219,16 @@ ngx_http_fcchat_store_sqlstate(const char *s)
 }
 
 
+/* by the answer to ngx_http_fcchat_store_path() */
+
+static ngx_uint_t
+ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job)
+{
+    return ngx_http_fcchat_store_rows(job, 0, 3) == 1
+           && !ngx_http_fcchat_store_flag(job->results[0], 0, 2);
+}
+
+
 static ngx_uint_t
 ngx_http_fcchat_store_quiet(ngx_http_fcchat_store_warning_t *warnings,
     ngx_uint_t n, uint32_t hash, time_t interval)
@@ -303,17 +325,20 @@ ngx_http_fcchat_store_sql(ngx_pool_t *pool, const char *format,
 ngx_int_t
 ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema)
 {
-    const char  *path;
+    const char  *params[2];
 
-    path = ngx_http_fcchat_store_sql(job->pool, "%s, public", schema);
-    if (path == NULL) {
+    params[0] = ngx_http_fcchat_store_sql(job->pool, "%s, public", schema);
+    params[1] = ngx_http_fcchat_store_sql(job->pool, "%s", schema);
+
+    if (params[0] == NULL || params[1] == NULL) {
         return NGX_ERROR;
     }
 
     return ngx_http_fcchat_pg_query(job,
                              "SELECT set_config('search_path', $1, true), "
-                             "set_config('timezone', 'UTC', true)",
-                             1, &path);
+                             "set_config('timezone', 'UTC', true), "
+                             "to_regnamespace($2) IS NOT NULL",
+                             2, params);
 }
 
 

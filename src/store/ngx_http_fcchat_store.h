@@ -51,9 +51,12 @@ typedef enum {
     /* the server is away, busy, read-only, out of connections, ... */
     NGX_HTTP_FCCHAT_STORE_UNAVAILABLE,
 
-    /* the schema lacks our tables (or the schema itself is missing): logged
-     * once per schema and minute, with the file to apply */
+    /* the schema lacks our tables: logged once per schema and minute, with
+     * the file to apply */
     NGX_HTTP_FCCHAT_STORE_SCHEMA,
+
+    /* a look-up only: there is no such schema */
+    NGX_HTTP_FCCHAT_STORE_NO_SCHEMA,
 
     /* items only: this row was refused by the database (a constraint, a check
      * of the site's own); its neighbours were committed */

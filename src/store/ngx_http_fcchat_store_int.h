@@ -66,7 +66,8 @@ typedef enum {
     NGX_HTTP_FCCHAT_STORE_DONE = 0,     /* it did */
     NGX_HTTP_FCCHAT_STORE_LATER,        /* the server: try again */
     NGX_HTTP_FCCHAT_STORE_ROW,          /* one of the rows: find it */
-    NGX_HTTP_FCCHAT_STORE_MISSING       /* the schema */
+    NGX_HTTP_FCCHAT_STORE_MISSING,      /* something that sql/ makes */
+    NGX_HTTP_FCCHAT_STORE_NOWHERE       /* the schema */
 } ngx_http_fcchat_store_fate_e;
 
 
@@ -89,7 +90,8 @@ char *ngx_http_fcchat_store_ident(u_char *ident, ngx_str_t *schema);
 const char *ngx_http_fcchat_store_sql(ngx_pool_t *pool, const char *format,
     ngx_str_t *schema);
 
-/* the job's first statement: the schema with public behind it, and UTC */
+/* the job's first statement: the schema with public behind it, and UTC; and
+ * whether there is such a schema, which a path does not mind */
 ngx_int_t ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job,
     ngx_str_t *schema);
 

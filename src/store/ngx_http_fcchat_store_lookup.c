@@ -121,6 +121,10 @@ ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
         answer.rc = NGX_HTTP_FCCHAT_STORE_SCHEMA;
         break;
 
+    case NGX_HTTP_FCCHAT_STORE_NOWHERE:
+        answer.rc = NGX_HTTP_FCCHAT_STORE_NO_SCHEMA;
+        break;
+
     case NGX_HTTP_FCCHAT_STORE_ROW:
 
         /* no row can match a value that is not even valid */

@@ -467,6 +467,7 @@ ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job)
         break;
 
     case NGX_HTTP_FCCHAT_STORE_MISSING:
+    case NGX_HTTP_FCCHAT_STORE_NOWHERE:
         lane->suspect = 0;
         ngx_http_fcchat_store_lane_finish(lane, NGX_HTTP_FCCHAT_STORE_SCHEMA);
         break;

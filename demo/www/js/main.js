@@ -27,6 +27,7 @@ const stamps = ["smile", "surprise", "cry", "love", "scream", "angry"].map(
     }));
 
 const NOTICE_TIME = 6000;
+const BACKLOG = 50;           /* messages shown to who comes in */
 
 const users = new Users();
 const floats = new Floats($("floats"));
@@ -125,6 +126,14 @@ function refused(cid) {
     });
 }
 
+/* a message that was deleted since has a number and nothing to show */
+
+function show(m) {
+    if (m.type !== "deleted") {
+        log.add(m);
+    }
+}
+
 /* what the server says */
 
 const handlers = {
@@ -135,6 +144,10 @@ const handlers = {
             log.forgetNumbers();
             position.epoch = m.epoch;
             position.seq = m.head;
+
+            if (m.head > 0) {
+                connection.send(wire.history(BACKLOG));
+            }
         }
 
         log.me = m.you;
@@ -157,7 +170,11 @@ const handlers = {
             unechoed = "";
         }
 
-        log.add(m);
+        show(m);
+    },
+
+    history(m) {
+        m.messages.forEach(show);
     },
 
     unknown(m) {

@@ -93,6 +93,10 @@ const decoders = {
 
     ack: m => ({ kind: "ack", cid: m.cid, seq: m.seq }),
 
+    history: m => ({
+        kind: "history", messages: (m.messages || []).map(v1Message)
+    }),
+
     error: m => ({
         kind: "error", code: m.code, text: m.message, cid: m.cid,
         retryAfter: m.retry_after_ms
@@ -122,6 +126,10 @@ const v1 = {
 
     reaction(stamp) {
         return JSON.stringify({ type: "reaction", stamp_id: stamp.id });
+    },
+
+    history(limit) {
+        return JSON.stringify({ type: "history", limit });
     },
 
     decode(data) {
