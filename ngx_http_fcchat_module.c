@@ -155,7 +155,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* Django's SESSION_ENGINE */
     { ngx_string("fcchat_session_engine"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_fcchat_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, engine),
       &ngx_http_fcchat_engines },
@@ -171,7 +171,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* Django's SESSION_COOKIE_AGE, for signed_cookies */
     { ngx_string("fcchat_session_age"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_sec_slot,
+      ngx_http_fcchat_set_sec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, session_age),
       NULL },
@@ -179,7 +179,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* how long a checked session is trusted */
     { ngx_string("fcchat_session_cache"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fcchat_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, session_cache),
       NULL },
@@ -203,7 +203,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* http: a status before the upgrade; close: a close code after it */
     { ngx_string("fcchat_refuse"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_fcchat_set_enum_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, refuse),
       &ngx_http_fcchat_refuses },
@@ -211,7 +211,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* messages sent to an old client that joins */
     { ngx_string("fcchat_history"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fcchat_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, history),
       &ngx_http_fcchat_history_bounds },
@@ -219,7 +219,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* of one message, in code points */
     { ngx_string("fcchat_message_length"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fcchat_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, length),
       &ngx_http_fcchat_length_bounds },
@@ -235,7 +235,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* how long a client may be silent before it is pinged */
     { ngx_string("fcchat_ping"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fcchat_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, ping),
       NULL },
@@ -243,7 +243,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* and before it is closed */
     { ngx_string("fcchat_timeout"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fcchat_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, timeout),
       NULL },
@@ -259,7 +259,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* how far a reader may be behind, in bytes */
     { ngx_string("fcchat_lag"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fcchat_set_size_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, lag),
       &ngx_http_fcchat_lag_post },

@@ -45,6 +45,7 @@
 #define NGX_HTTP_FCCHAT_CLOSE_GAP         4010
 #define NGX_HTTP_FCCHAT_CLOSE_NO_PONG     4012
 #define NGX_HTTP_FCCHAT_CLOSE_OVERLOADED  4013
+#define NGX_HTTP_FCCHAT_CLOSE_BAD_REQUEST 4400
 #define NGX_HTTP_FCCHAT_CLOSE_SESSION     4401
 #define NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN   4403
 #define NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE   4404
@@ -215,8 +216,9 @@ struct ngx_http_fcchat_auth_waiter_s {
 
 /*
  * Who owns the cookie, by the rules of the location.  AUTH_OK: *user is set;
- * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_NO_TENANT; AUTH_MISS: w->ready will be called, not from
- * inside.  One question at a time for a cookie, however many ask.
+ * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_NO_TENANT; AUTH_MISS: w->ready will be
+ * called, not from inside.  One question at a time for a cookie, however many
+ * ask.
  */
 ngx_http_fcchat_auth_e ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
     ngx_http_fcchat_hub_t *hub, ngx_http_fcchat_loc_conf_t *conf,

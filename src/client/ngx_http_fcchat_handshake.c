@@ -262,8 +262,8 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
     }
 
     if (!fcc_http_room_valid(ctx->name.data, ctx->name.len)) {
-        return ngx_http_fcchat_refuse(r, NGX_HTTP_BAD_REQUEST,
-                                      "bad room name");
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_BAD_REQUEST,
+                                       "bad room name");
     }
 
     if (ctx->conf->tenant == NULL) {
@@ -456,6 +456,10 @@ ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
     }
 
     switch (status) {
+
+    case NGX_HTTP_BAD_REQUEST:
+        ctx->code = NGX_HTTP_FCCHAT_CLOSE_BAD_REQUEST;
+        break;
 
     case NGX_HTTP_UNAUTHORIZED:
         ctx->code = NGX_HTTP_FCCHAT_CLOSE_SESSION;
