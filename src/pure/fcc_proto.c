@@ -11,9 +11,12 @@
 
 
 #define FCC_PROTO_STAMP_ID_MAX  (1LL << 53)     /* exact in a double, too */
+#define FCC_PROTO_STAMP_DIGITS  15      /* of an id that is a string */
 
 
 static int fcc_proto_type(fcc_proto_e proto, const json_t *root,
+    fcc_cmd_t *cmd, fcc_proto_error_t *err);
+static int fcc_proto_stamp(fcc_proto_e proto, const json_t *root,
     fcc_cmd_t *cmd, fcc_proto_error_t *err);
 static int fcc_proto_history(const json_t *root, fcc_cmd_t *cmd,
     fcc_proto_error_t *err);
@@ -69,15 +72,7 @@ fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
         return fcc_proto_history(root, cmd, err);
     }
 
-    if (fcc_json_get_int(json_object_get(root, "stamp_id"), 1,
-                         FCC_PROTO_STAMP_ID_MAX, &cmd->stamp_id)
-        != FCC_OK)
-    {
-        return fcc_proto_error(err, "bad_request",
-                               "A reaction needs a \"stamp_id\".");
-    }
-
-    return FCC_OK;
+    return fcc_proto_stamp(proto, root, cmd, err);
 }
 
 
@@ -125,6 +120,44 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
     }
 
     return fcc_proto_error(err, "unknown_type", "This type is not known.");
+}
+
+
+/* a page may take the id from an attribute, and Django took such a string */
+
+static int
+fcc_proto_stamp(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
+    fcc_proto_error_t *err)
+{
+    size_t      i;
+    json_t     *value;
+    fcc_str_t   s;
+
+    value = json_object_get(root, "stamp_id");
+
+    if (fcc_json_get_int(value, 1, FCC_PROTO_STAMP_ID_MAX, &cmd->stamp_id)
+        == FCC_OK)
+    {
+        return FCC_OK;
+    }
+
+    cmd->stamp_id = 0;
+
+    if (proto == FCC_PROTO_OLD
+        && fcc_json_get_string(value, &s) == FCC_OK
+        && s.len <= FCC_PROTO_STAMP_DIGITS)
+    {
+        for (i = 0; i < s.len && s.data[i] >= '0' && s.data[i] <= '9'; i++) {
+            cmd->stamp_id = cmd->stamp_id * 10 + (s.data[i] - '0');
+        }
+
+        if (i == s.len && cmd->stamp_id > 0) {
+            return FCC_OK;
+        }
+    }
+
+    return fcc_proto_error(err, "bad_request",
+                           "A reaction needs a \"stamp_id\".");
 }
 
 

@@ -43,11 +43,11 @@ sub since {
 sub count {
     my ($self, $re) = @_;
 
-    my $name = $self->{pg}->name();
+    my $name = quotemeta $self->{pg}->name();
+    my $line = qr/^\S+ \S+ \S+ \[\d+\] $name LOG:  (?:execute|statement)/;
 
-    return scalar grep {
-        /^\S+ \S+ \S+ \[\d+\] \Q$name\E LOG:  (?:execute|statement)/ && $_ =~ $re
-    } split /^/, substr $self->log(), $self->{from};
+    return scalar grep { $_ =~ $line && $_ =~ $re }
+                  split /^/, substr $self->log(), $self->{from};
 }
 
 
