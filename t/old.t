@@ -146,7 +146,7 @@ my @errors = (
     [ '{"message":"a","cid":1}', 'bad_request' ],
     [ '{"type":1,"message":"a"}', 'bad_request' ],
     [ '{"type":"reaction"}', 'bad_request' ],
-    [ '{"type":"reaction","stamp_id":"1"}', 'bad_request' ],
+    [ '{"type":"reaction","stamp_id":"x"}', 'bad_request' ],
     [ '{"type":"join"}', 'unknown_type' ],
     [ '{"message":""}', 'empty' ],
     [ qq{{"message":" \x{3000}\\n"}}, 'empty' ],

@@ -124,7 +124,9 @@ proto_test_reactions(void)
     } cases[] = {
         { "1", 1 }, { "42", 42 }, { "9007199254740992", 9007199254740992LL },
         { "9007199254740993", 0 }, { "0", 0 }, { "-0", 0 }, { "-1", 0 },
-        { "1.0", 0 }, { "1e0", 0 }, { "\"1\"", 0 }, { "null", 0 },
+        { "1.0", 0 }, { "1e0", 0 }, { "\"0\"", 0 }, { "null", 0 },
+        { "\"\"", 0 }, { "\"-1\"", 0 }, { "\"1x\"", 0 }, { "\" 1\"", 0 },
+        { "\"1234567890123456\"", 0 },
         { "true", 0 }, { "[1]", 0 }, { "9223372036854775807", 0 },
         { "-9223372036854775808", 0 }
     };
@@ -153,6 +155,61 @@ proto_test_reactions(void)
         is_int(proto_parse(FCC_PROTO_V1, json, strlen(json), &cmd, &err),
                FCC_OK, "v1, too");
         is_int(cmd.stamp_id, cases[i].id, "of the same stamp");
+        fcc_cmd_free(&cmd);
+    }
+
+    /* an old page may have it from an attribute */
+
+    strcpy(json, "{\"type\":\"reaction\",\"stamp_id\":\"12\"}");
+
+    is_int(proto_parse(FCC_PROTO_OLD, json, strlen(json), &cmd, &err),
+           FCC_OK, "a string of digits");
+    is_int(cmd.stamp_id, 12, "its number");
+    fcc_cmd_free(&cmd);
+
+    proto_refused(FCC_PROTO_V1, json, strlen(json), "bad_request", "", json);
+}
+
+
+static void
+proto_test_history(void)
+{
+    size_t             i;
+    fcc_cmd_t          cmd;
+    fcc_proto_error_t  err;
+
+    static const struct {
+        const char  *json;
+        int64_t      before;
+        int64_t      limit;         /* 0: refused */
+    } cases[] = {
+        { "{\"type\":\"history\"}", 0, 50 },
+        { "{\"type\":\"history\",\"before\":7}", 7, 50 },
+        { "{\"type\":\"history\",\"before\":7,\"limit\":100}", 7, 100 },
+        { "{\"type\":\"history\",\"limit\":1}", 0, 1 },
+        { "{\"type\":\"history\",\"limit\":0}", 0, 0 },
+        { "{\"type\":\"history\",\"limit\":101}", 0, 0 },
+        { "{\"type\":\"history\",\"before\":0}", 0, 0 },
+        { "{\"type\":\"history\",\"before\":\"7\"}", 0, 0 },
+        { "{\"type\":\"history\",\"before\":null}", 0, 0 }
+    };
+
+    for (i = 0; i < PROTO_COUNT(cases); i++) {
+
+        proto_refused(FCC_PROTO_OLD, cases[i].json, strlen(cases[i].json),
+                      "unknown_type", "", cases[i].json);
+
+        if (cases[i].limit == 0) {
+            proto_refused(FCC_PROTO_V1, cases[i].json, strlen(cases[i].json),
+                          "bad_request", "", cases[i].json);
+            continue;
+        }
+
+        is_int(proto_parse(FCC_PROTO_V1, cases[i].json, strlen(cases[i].json),
+                           &cmd, &err), FCC_OK, cases[i].json);
+        is_int(cmd.type, FCC_CMD_HISTORY, "a page of history");
+        is_int(cmd.before, cases[i].before, "before");
+        is_int(cmd.limit, cases[i].limit, "limit");
         fcc_cmd_free(&cmd);
     }
 }
@@ -384,6 +441,7 @@ main(void)
 {
     proto_test_messages();
     proto_test_reactions();
+    proto_test_history();
     proto_test_refused();
     proto_test_characters();
     proto_test_bounds();
