@@ -572,6 +572,11 @@ ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s)
         && (ngx_msec_int_t) (s->deadline - ngx_current_msec) <= 0)
     {
         ngx_http_fcchat_member_leave(&s->member);
+
+        if (s->room) {
+            ngx_http_fcchat_viewers_left(s->room);
+        }
+
         ngx_http_fcchat_session_broken(&s->member, FCC_WS_RESTART);
     }
 }

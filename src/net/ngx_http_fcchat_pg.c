@@ -163,6 +163,13 @@ ngx_http_fcchat_pg_jobs(ngx_http_fcchat_pg_t *pg)
 }
 
 
+ngx_uint_t
+ngx_http_fcchat_pg_stopped(ngx_http_fcchat_pg_t *pg)
+{
+    return pg->stop;
+}
+
+
 static void
 ngx_http_fcchat_pg_connect(ngx_http_fcchat_pg_conn_t *conn)
 {

@@ -155,5 +155,8 @@ ngx_int_t ngx_http_fcchat_pg_send(ngx_http_fcchat_pg_t *pg,
 /* jobs waiting and sent */
 ngx_uint_t ngx_http_fcchat_pg_jobs(ngx_http_fcchat_pg_t *pg);
 
+/* 1 when worker_shutdown_timeout is over: no job is taken any more */
+ngx_uint_t ngx_http_fcchat_pg_stopped(ngx_http_fcchat_pg_t *pg);
+
 
 #endif /* _NGX_HTTP_FCCHAT_PG_H_INCLUDED_ */

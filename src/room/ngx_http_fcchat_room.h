@@ -453,6 +453,10 @@ void ngx_http_fcchat_bus_publish(ngx_event_t *ev);
 void ngx_http_fcchat_viewers_peer(ngx_http_fcchat_room_t *room, u_char *id,
     int64_t count);
 
+/* a reader left because the worker exits: tells the others when it was the last
+ * of the room here */
+void ngx_http_fcchat_viewers_left(ngx_http_fcchat_room_t *room);
+
 /* each tick: publishes our count when it is due, tells readers a changed
  * one */
 void ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room);

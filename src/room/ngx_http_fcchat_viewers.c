@@ -87,6 +87,18 @@ ngx_http_fcchat_room_viewers(ngx_http_fcchat_room_t *room)
 
 
 void
+ngx_http_fcchat_viewers_left(ngx_http_fcchat_room_t *room)
+{
+    /* an exiting worker has no next tick to tell that nobody is left */
+
+    if (room->published && ngx_http_fcchat_room_members(room) == 0) {
+        room->published = 0;
+        ngx_http_fcchat_bus_viewers(room, 0);
+    }
+}
+
+
+void
 ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room)
 {
     int64_t     count, all;

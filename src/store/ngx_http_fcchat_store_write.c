@@ -339,17 +339,23 @@ ngx_http_fcchat_store_lane_run(ngx_http_fcchat_store_lane_t *lane)
 static ngx_uint_t
 ngx_http_fcchat_store_lane_expire(ngx_http_fcchat_store_lane_t *lane)
 {
-    ngx_uint_t                     n;
+    ngx_uint_t                     n, stopped;
     ngx_queue_t                   *q;
     ngx_http_fcchat_store_item_t  *item;
 
     n = 0;
 
+    /* a worker that may not stay any longer does not wait for a deadline */
+
+    stopped = ngx_http_fcchat_pg_stopped(lane->store->pg);
+
     while (!ngx_queue_empty(&lane->items)) {
         q = ngx_queue_head(&lane->items);
         item = ngx_queue_data(q, ngx_http_fcchat_store_item_t, queue);
 
-        if ((ngx_msec_int_t) (item->deadline - ngx_current_msec) > 0) {
+        if (!stopped
+            && (ngx_msec_int_t) (item->deadline - ngx_current_msec) > 0)
+        {
             break;
         }
 

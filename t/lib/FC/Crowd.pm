@@ -20,6 +20,7 @@ use warnings;
 
 use base qw/ Exporter /;
 
+use IO::Select;
 use IPC::Open2;
 
 use FC::Util qw/ slow workers /;
@@ -135,14 +136,14 @@ sub lock {
 sub say {
     my ($self, @sql) = @_;
 
-    print {$self->{in}} map({ "$_\n" } @sql), "\\echo done\n";
+    print {$self->{in}} map({ "$_\n" } @sql), "select 'done';\n";
     $self->{in}->flush();
 
-    while (defined(my $line = readline $self->{out})) {
-        return if $line eq "done\n";
-    }
+    IO::Select->new($self->{out})->can_read(10 * slow())
+        && (readline($self->{out}) // '') eq "done\n"
+        or die "psql does not get: @sql\n";
 
-    die "psql has gone\n";
+    return;
 }
 
 

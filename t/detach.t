@@ -1,0 +1,177 @@
+#!/usr/bin/perl
+
+# What a socket costs: with fcchat_detach on the HTTP request is freed after the
+# upgrade, with off it stays; nginx's counters are right both ways; and nothing
+# is left in a worker by those who came and went.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use Test::Nginx;
+
+use FC::Crowd qw/ gather /;
+use FC::Site;
+use FC::Util qw/ asan fds rss slurp wait_for workers /;
+use FC::WS;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http http_stub_status rewrite/)->plan(21);
+
+my $site = FC::Site->new($t, http =>
+                         'error_log %%TESTDIR%%/error.log info;',
+                         more => <<'EOF');
+        location /stub { stub_status; }
+
+        location ~ ^/kept/(?<room>[\w-]+)/$ {
+            fcchat;
+            fcchat_detach off;
+        }
+EOF
+
+my @cookies = $site->django->sessions(16);
+
+$t->run();
+
+wait_for(sub { workers($t) == 1 });
+
+my ($pid) = workers($t);
+
+# The access log: at the upgrade, and at the end.
+
+for my $case (['detached', '/ws/chat', 1, 1, 0],
+              ['kept', '/kept', 0, 4, 3])
+{
+    my ($name, $path, $logged, $writing) = @$case;
+
+    is(stub(), '1 0 1 0', "$name: nobody");
+
+    my @ws = crowd($path, 3);
+
+    is(stub(), "4 0 $writing 0", "$name: three are in");
+    is(access($path), $logged ? 3 : 0, "$name: in the access log");
+
+    is(join(' ', map { $_->close() } @ws), '1000  1000  1000 ',
+       "$name: closed");
+    ok(wait_for(sub { stub() eq '1 0 1 0' }), "$name: and gone");
+    is(access($path), 3, "$name: once in the access log");
+
+    my @gone = crowd($path, 3);
+
+    $_->drop(1) for @gone;
+    ok(wait_for(sub { stub() eq '1 0 1 0' }), "$name: gone by a reset");
+    is(access($path), 6, "$name: once in the access log too");
+}
+
+# Memory.  The first hundred pay for what the worker has once; the sanitizers'
+# allocator tells nothing.
+
+SKIP: {
+    skip 'the sanitizers have a heap of their own', 5 if asan();
+
+    my $on = cost('/ws/chat');
+    my $off = cost('/kept');
+
+    note("bytes a socket: detached $on, kept $off");
+
+    cmp_ok($on, '<', 4096, 'a detached socket');
+    cmp_ok($on, '>', 0, 'costs something');
+    cmp_ok($off, '>', $on + 2048, 'a kept one costs more');
+
+    my $fds = fds($pid);
+
+    round() for 1 .. 2;
+
+    my $before = rss($pid);
+
+    round() for 1 .. 5;
+
+    my $grown = rss($pid) - $before;
+
+    note("growth after five rounds: $grown KiB");
+    cmp_ok($grown, '<', 256, 'who came and went leaves nothing');
+    is(fds($pid), $fds, 'and no descriptor');
+}
+
+
+sub crowd {
+    my ($path, $n, %o) = @_;
+
+    my @all;
+
+    while ($n > 0) {
+        my $part = $n < 200 ? $n : 200;
+
+        push @all, FC::WS->connect_many($part, sub {
+            (cookie => $cookies[$_[0] % 16])
+        }, port => port(8080), path => "$path/stream_1/", %o);
+
+        $n -= $part;
+    }
+
+    return @all;
+}
+
+
+# Active, reading, writing and waiting; the request that asks is one.
+
+sub stub {
+    my $page = http_get('/stub');
+
+    return join ' ', $page =~ /^Active connections: (\d+)/m,
+                $page =~ /^Reading: (\d+) Writing: (\d+) Waiting: (\d+)/m;
+}
+
+
+sub access {
+    my ($path) = @_;
+
+    my $all = () = slurp($t->testdir() . '/access.log')
+                   =~ m{"GET $path/stream_1/ HTTP/1\.1" 101 }g;
+
+    return $all;
+}
+
+
+# In a new worker, or the heap would have room from before.
+
+sub cost {
+    my ($path) = @_;
+
+    my $old = $pid;
+
+    $t->reload();
+    wait_for(sub { ($pid) = workers($t); !-e "/proc/$old" });
+
+    my @few = crowd($path, 100);
+    my $before = rss($pid);
+    my @all = crowd($path, 1000);
+    my $after = rss($pid);
+
+    $_->drop() for @all, @few;
+    wait_for(sub { stub() eq '1 0 1 0' });
+
+    return ($after - $before) * 1024 / 1000;
+}
+
+
+sub round {
+    my @all = crowd('/ws/chat', 500);
+
+    $_->send_json({ message => 'hello' }) for @all[0 .. 9];
+    gather(\@all, 10);
+    $_->send_close(1000) for @all[0 .. 249];
+    $_->drop(1) for @all[250 .. 499];
+    $_->recv_eof() for @all[0 .. 249];
+    $_->drop() for @all[0 .. 249];
+    wait_for(sub { stub() eq '1 0 1 0' });
+
+    return;
+}
