@@ -289,6 +289,8 @@ struct ngx_http_fcchat_ctx_s {
     ngx_http_fcchat_waiter_t        waiter;
     ngx_event_t                     takeover;
     ngx_http_fcchat_session_t      *session;        /* detach off, after it */
+    ngx_event_handler_pt            read;           /* the request's own */
+    ngx_event_handler_pt            write;          /* handlers, then */
 
     /* for variables, once the session is gone */
     uint64_t                        messages;

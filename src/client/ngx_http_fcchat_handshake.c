@@ -318,12 +318,21 @@ ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_fcchat_schema_valid(ngx_str_t *schema)
 {
+    ngx_uint_t  i;
+
     if (schema->len == 0
         || schema->len > NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX
-        || ngx_strlchr(schema->data, schema->data + schema->len, '\0')
         || fcc_utf8_length(schema->data, schema->len) < 0)
     {
         return 0;
+    }
+
+    /* it is told in the log, and may be the client's choice */
+
+    for (i = 0; i < schema->len; i++) {
+        if (schema->data[i] < 0x20 || schema->data[i] == 0x7f) {
+            return 0;
+        }
     }
 
     return schema->len < 3 || ngx_strncmp(schema->data, "pg_", 3) != 0;

@@ -102,6 +102,8 @@ ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
 
     } else {
         ctx->session = s;
+        ctx->read = c->read->handler;
+        ctx->write = c->write->handler;
         s->request = r;
         c->data = s;
     }
@@ -266,6 +268,15 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
         return;
     }
 
+    if (s->room && !s->room->open) {
+
+        /* closed while the 101 was on its way */
+
+        ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE,
+                                      "room gone");
+        return;
+    }
+
     since.len = ctx->since_len;
     since.data = ctx->since;
 
@@ -363,7 +374,9 @@ ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s)
 
         ngx_http_fcchat_session_feed(s, buf, buf + n);
 
-        if (s->in_todo || s->paused) {
+        /* leaving: the peer may close at once, and is owed our Close */
+
+        if (s->in_todo || s->paused || s->state == NGX_HTTP_FCCHAT_LEAVING) {
             return;
         }
     }
@@ -394,6 +407,10 @@ ngx_http_fcchat_session_write(ngx_event_t *wev)
     s = c->data;
 
     if (s->in_todo) {
+
+        /* the only event there is: what is sent next is to find it so */
+
+        s->member.blocked = 0;
         return;
     }
 
@@ -588,6 +605,10 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     ngx_msec_t  idle, next;
 
     if (s->in_todo) {
+
+        /* the wheel is where a worker finds its sessions when it exits */
+
+        ngx_http_fcchat_wheel_set(s, ngx_current_msec);
         return;
     }
 
@@ -706,6 +727,15 @@ ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s)
 
     c->sent = s->before + s->member.sent;
 
+#if (NGX_HTTP_SSL)
+    if (c->ssl && s->member.retry) {
+
+        /* no alert can go before the rest of a record */
+
+        c->ssl->no_send_shutdown = 1;
+    }
+#endif
+
     if (r) {
         ctx = ngx_http_get_module_ctx(r, ngx_http_fcchat_module);
 
@@ -717,8 +747,10 @@ ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s)
 
         c->data = r;
         c->idle = 0;
+        c->read->handler = ctx->read;
+        c->write->handler = ctx->write;
 
-        ngx_http_finalize_request(r, NGX_HTTP_CLOSE);
+        ngx_http_finalize_request(r, NGX_ERROR);
         ngx_http_run_posted_requests(c);
         return;
     }

@@ -153,7 +153,11 @@ ngx_http_fcchat_upgrade_flushed(ngx_http_fcchat_ctx_t *ctx)
 
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-        ngx_add_timer(c->write, clcf->send_timeout);
+        /* delayed: limit_rate has its own timer there */
+
+        if (!c->write->delayed) {
+            ngx_add_timer(c->write, clcf->send_timeout);
+        }
 
         if (ngx_handle_write_event(c->write, clcf->send_lowat) != NGX_OK) {
             return NGX_ERROR;

@@ -164,8 +164,9 @@ ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a, ngx_uint_t all)
     for (i = a->n; i-- > 0; /* void */ ) {
         slot = &a->slots[i];
 
-        if ((slot->blocked || all)
-            && ngx_http_fcchat_member_lagged(slot->member))
+        if (all ? a->log.head - slot->pos > slot->member->lag
+                : slot->blocked
+                  && ngx_http_fcchat_member_lagged(slot->member))
         {
             ngx_http_fcchat_audience_drop(slot->member, NGX_HTTP_FCCHAT_LAGGED);
             continue;

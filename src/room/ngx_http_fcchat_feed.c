@@ -19,6 +19,8 @@
  * Another epoch means that the log went back (a restored dump): readers of
  * fcchat.v1 are told "reset", and the log goes on from PostgreSQL's head.  A
  * head below what the room had is the same, noticed here: the epoch is renewed.
+ * So is a new number that is given to what was said here when the room had come
+ * further: where many write, the head may pass that place before it is asked.
  */
 
 
@@ -319,6 +321,7 @@ ngx_http_fcchat_room_unhold(ngx_http_fcchat_room_t *room)
     }
 
     room->nheld = 0;
+    room->unknown = 0;
 
     if (room->hold.timer_set) {
         ngx_del_timer(&room->hold);
@@ -393,9 +396,25 @@ ngx_http_fcchat_room_caught(void *data, ngx_http_fcchat_store_answer_t *answer)
 
     ngx_http_fcchat_room_head(room, &answer->room.epoch, answer->room.head);
 
-    if (room->nheld && room->catchup == NULL && !room->hold.timer_set) {
-        ngx_add_timer(&room->hold, NGX_HTTP_FCCHAT_HOLD_TIME);
+    if (room->nheld == 0 || room->catchup || room->hold.timer_set) {
+        return;
     }
+
+    if (answer->n == 0) {
+
+        /* asked again, PostgreSQL still knows nothing of these: the tick will
+         * tell if it does later */
+
+        if (room->unknown++) {
+            ngx_http_fcchat_room_unhold(room);
+            return;
+        }
+
+    } else {
+        room->unknown = 0;
+    }
+
+    ngx_add_timer(&room->hold, NGX_HTTP_FCCHAT_HOLD_TIME);
 }
 
 
@@ -422,7 +441,8 @@ ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
 
 
 void
-ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head)
+ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t have,
+    int64_t head)
 {
     ngx_str_t  epoch;
 
@@ -433,7 +453,7 @@ ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head)
     ngx_log_error(NGX_LOG_ERR, room->hub->log, 0,
                   "fcchat log of room \"%V\" went back from %L to %L "
                   "in PostgreSQL, its epoch is renewed",
-                  &room->name, room->asked, head);
+                  &room->name, have, head);
 
     epoch.len = room->epoch_len;
     epoch.data = room->epoch;
@@ -441,7 +461,7 @@ ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head)
     /* when it can't be asked, the next tick notices again */
 
     room->renew = ngx_http_fcchat_store_epoch(room->hub->store, &room->schema,
-                                              room->id, &epoch, room->asked,
+                                              room->id, &epoch,
                                               ngx_http_fcchat_room_renewed,
                                               room);
 }
@@ -491,16 +511,27 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
         room->catchup = NULL;
     }
 
+    if (room->backfill) {
+        ngx_http_fcchat_store_forget(room->backfill);
+        room->backfill = NULL;
+    }
+
     ngx_http_fcchat_room_unhold(room);
 
     room->epoch_len = ngx_min(epoch->len, NGX_HTTP_FCCHAT_STORE_EPOCH_MAX);
     ngx_memcpy(room->epoch, epoch->data, room->epoch_len);
     room->have = head;
+    room->asked = head;
+    room->logs++;
     room->nothing = 0;
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
-        ngx_http_fcchat_log_epoch(&room->audiences[i].log);
+    /* old pages have no word for it: closed, they come back to what there is */
+
+    for (i = NGX_HTTP_FCCHAT_OLD_HTML; i <= NGX_HTTP_FCCHAT_OLD_RAW; i++) {
+        ngx_http_fcchat_audience_gap(&room->audiences[i]);
     }
+
+    ngx_http_fcchat_log_epoch(&room->audiences[NGX_HTTP_FCCHAT_V1].log);
 
     s.len = room->epoch_len;
     s.data = room->epoch;

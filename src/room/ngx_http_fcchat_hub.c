@@ -35,6 +35,8 @@ static ngx_int_t ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub);
 static void ngx_http_fcchat_hub_fanout(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_tick(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_poll(ngx_event_t *ev);
+static ngx_uint_t ngx_http_fcchat_hub_polling(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema);
 static ngx_int_t ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
     ngx_http_fcchat_room_t *first);
 static void ngx_http_fcchat_hub_heads(void *data,
@@ -365,7 +367,9 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
 
     hub = ev->data;
 
-    whole = ngx_current_msec - hub->ticked >= NGX_HTTP_FCCHAT_TICK;
+    /* ticks are a little shorter than they are called */
+
+    whole = ngx_current_msec - hub->ticked >= NGX_HTTP_FCCHAT_TICK * 3 / 4;
 
     if (whole) {
         hub->ticked = ngx_current_msec;
@@ -385,6 +389,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
         }
 
         if (room->refs == 0
+            && room->lookup == NULL
             && ngx_current_msec - room->idle > NGX_HTTP_FCCHAT_ROOM_LINGER)
         {
             ngx_http_fcchat_room_destroy(room);
@@ -402,12 +407,15 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
         return;
     }
 
-    /* jittered, or all workers would ask in the same moment */
+    /*
+     * jittered, or all workers would ask in the same moment; and below what is
+     * promised, by the time that the question takes
+     */
 
     next = ngx_http_fcchat_hub_hinted(hub) ? NGX_HTTP_FCCHAT_TICK
                                            : NGX_HTTP_FCCHAT_TICK_ALONE;
 
-    next = next - next / 10 + (ngx_msec_t) ngx_random() % (next / 8);
+    next = next - next / 6 + (ngx_msec_t) ngx_random() % (next / 8);
 
     ngx_add_timer(ev, next);
 }
@@ -416,7 +424,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
 void
 ngx_http_fcchat_hub_poll_soon(ngx_http_fcchat_hub_t *hub)
 {
-    if (ngx_queue_empty(&hub->polls) && !ngx_queue_empty(&hub->all)) {
+    if (!ngx_queue_empty(&hub->all)) {
         ngx_post_event(&hub->poll, &ngx_posted_events);
     }
 }
@@ -431,20 +439,45 @@ ngx_http_fcchat_hub_poll(ngx_event_t *ev)
 
     hub = ev->data;
 
-    if (!ngx_queue_empty(&hub->polls)) {
-        return;
-    }
-
     for (q = ngx_queue_head(&hub->all);
          q != ngx_queue_sentinel(&hub->all);
          q = ngx_queue_next(q))
     {
         room = ngx_queue_data(q, ngx_http_fcchat_room_t, queue);
 
-        if (room->stale && ngx_http_fcchat_hub_ask(hub, room) != NGX_OK) {
+        if (!room->stale || ngx_http_fcchat_hub_polling(hub, &room->schema)) {
+            continue;
+        }
+
+        if (ngx_http_fcchat_hub_ask(hub, room) != NGX_OK) {
             return;
         }
     }
+}
+
+
+/* a schema is asked once at a time, so that one that hangs holds up no other */
+
+static ngx_uint_t
+ngx_http_fcchat_hub_polling(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema)
+{
+    ngx_queue_t             *q;
+    ngx_http_fcchat_poll_t  *poll;
+
+    for (q = ngx_queue_head(&hub->polls);
+         q != ngx_queue_sentinel(&hub->polls);
+         q = ngx_queue_next(q))
+    {
+        poll = ngx_queue_data(q, ngx_http_fcchat_poll_t, queue);
+
+        if (poll->schema.len == schema->len
+            && ngx_memcmp(poll->schema.data, schema->data, schema->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -547,7 +580,7 @@ ngx_http_fcchat_hub_heads(void *data, ngx_http_fcchat_store_answer_t *answer)
             if (head->head < room->asked
                 && ngx_http_fcchat_room_same_epoch(room, &head->epoch))
             {
-                ngx_http_fcchat_room_back(room, head->head);
+                ngx_http_fcchat_room_back(room, room->asked, head->head);
                 continue;
             }
 

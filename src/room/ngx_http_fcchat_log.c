@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_fcchat_log_grow(ngx_http_fcchat_log_t *log,
     size_t size, ngx_log_t *l);
 static ngx_int_t ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log,
     ngx_log_t *l);
+static uint64_t ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log,
+    uint64_t pos);
 static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
     uint64_t until);
 static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos,
@@ -70,6 +72,8 @@ ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
     size_t    size;
     uint64_t  until;
 
+    keep = ngx_http_fcchat_log_begin(log, keep);
+
     size = log->size ? log->size : NGX_HTTP_FCCHAT_LOG_MIN;
 
     while (size < len || log->head - keep > size - len) {
@@ -94,6 +98,39 @@ ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
     }
 
     return ngx_http_fcchat_log_index(log, l);
+}
+
+
+/*
+ * The beginning of the frame that pos is in: base is always one, for frames
+ * are put before it.
+ */
+
+static uint64_t
+ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log, uint64_t pos)
+{
+    uint64_t  low, high, mid;
+
+    if (pos == log->head) {
+        return pos;
+    }
+
+    low = log->first;
+    high = log->next;
+
+    while (low < high) {
+        mid = low + (high - low) / 2;
+
+        if (log->entries[mid & (log->nalloc - 1)].pos <= pos) {
+            low = mid + 1;
+
+        } else {
+            high = mid;
+        }
+    }
+
+    return (low == log->first)
+           ? log->base : log->entries[(low - 1) & (log->nalloc - 1)].pos;
 }
 
 
@@ -165,8 +202,6 @@ ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log, ngx_log_t *l)
 static void
 ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log, uint64_t until)
 {
-    /* base may lie inside a frame that a reader has half sent */
-
     log->base = until;
 
     while (log->first < log->next

@@ -17,6 +17,7 @@
 
 
 #define NGX_HTTP_FCCHAT_MEMBER_OUT_MIN  256
+#define NGX_HTTP_FCCHAT_MEMBER_RECORD   16384   /* bytes of a TLS record */
 
 
 static ngx_int_t ngx_http_fcchat_member_flush_out(ngx_http_fcchat_member_t *m);
@@ -418,7 +419,7 @@ ngx_http_fcchat_member_send(ngx_http_fcchat_member_t *m, u_char *p, size_t len,
     }
 
     if (n == NGX_AGAIN || n == 0) {
-        m->retry = c->ssl ? len : 0;
+        m->retry = c->ssl ? ngx_min(len, NGX_HTTP_FCCHAT_MEMBER_RECORD) : 0;
         m->retry_out = own;
         return NGX_AGAIN;
     }

@@ -176,6 +176,8 @@ ngx_http_fcchat_resume_ask(ngx_http_fcchat_room_t *room, int64_t before)
         return;
     }
 
+    room->before = before;
+
     /* when it can't be asked, the next tick tries again */
 
     room->backfill = ngx_http_fcchat_store_before(room->hub->store,
@@ -229,6 +231,7 @@ ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 {
     size_t                       size;
     u_char                      *p;
+    int64_t                      low;
     fcc_buf_t                    b;
     ngx_uint_t                   i;
     ngx_http_fcchat_audience_t  *a;
@@ -236,9 +239,12 @@ ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
     for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
         a = &room->audiences[i];
 
-        if (!ngx_http_fcchat_room_reads(room, i)
+        low = ngx_http_fcchat_log_low(&a->log, room->have);
+
+        if (a->waiting == 0
             || a->log.floor > a->log.first
-            || e->seq >= ngx_http_fcchat_log_low(&a->log, room->have))
+            || low > room->before
+            || e->seq >= low)
         {
             continue;
         }

@@ -86,7 +86,7 @@ ngx_http_fcchat_room_get(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
 
     if (room->lookup == NULL && ngx_http_fcchat_room_lookup(room) != NGX_OK) {
 
-        if (!room->open) {
+        if (!room->open && room->refs == 0) {
             ngx_http_fcchat_room_destroy(room);
         }
 
@@ -117,8 +117,14 @@ ngx_http_fcchat_room_forget(ngx_http_fcchat_waiter_t *w)
 void
 ngx_http_fcchat_room_put(ngx_http_fcchat_room_t *room)
 {
-    if (--room->refs == 0) {
-        room->idle = ngx_current_msec;
+    if (--room->refs) {
+        return;
+    }
+
+    room->idle = ngx_current_msec;
+
+    if (!room->open && room->lookup == NULL) {
+        ngx_http_fcchat_room_destroy(room);
     }
 }
 
@@ -452,7 +458,9 @@ ngx_http_fcchat_room_wake(ngx_http_fcchat_room_t *room,
         }
     }
 
-    ngx_http_fcchat_room_put(room);
+    if (--room->refs == 0) {
+        room->idle = ngx_current_msec;
+    }
 }
 
 

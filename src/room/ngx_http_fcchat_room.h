@@ -176,10 +176,13 @@ struct ngx_http_fcchat_room_s {
     ngx_queue_t                     resumers;   /* members that wait */
     ngx_http_fcchat_store_ask_t    *backfill;
     ngx_http_fcchat_store_ask_t    *renew;      /* of the epoch */
+    int64_t                         before;     /* of the backfill */
     int64_t                         asked;      /* have when heads were asked */
+    ngx_uint_t                      logs;       /* another one so often */
 
     ngx_queue_t                     held;
     ngx_uint_t                      nheld;
+    ngx_uint_t                      unknown;    /* answers without them */
     ngx_event_t                     hold;       /* the hole has lasted */
 
     ngx_http_fcchat_outbox_t        events;
@@ -344,8 +347,12 @@ void ngx_http_fcchat_room_catchup(ngx_http_fcchat_room_t *room);
 void ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     int64_t head);
 
-/* PostgreSQL told a head below what the room had when it was asked */
-void ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t head);
+/*
+ * The log in PostgreSQL went back: it told head, or gave out that number, when
+ * the room had come to have before.
+ */
+void ngx_http_fcchat_room_back(ngx_http_fcchat_room_t *room, int64_t have,
+    int64_t head);
 
 /* forgets the held events */
 void ngx_http_fcchat_room_unhold(ngx_http_fcchat_room_t *room);

@@ -43,6 +43,8 @@ ngx_http_fcchat_say(ngx_http_fcchat_room_t *room,
     item->done = ngx_http_fcchat_said;
     item->schema = room->schema;
     item->room_id = room->id;
+    item->have = room->have;
+    item->logs = room->logs;
     item->user_id = author->id;
 
     if (ngx_http_fcchat_store_write(room->hub->store, item) != NGX_OK) {
@@ -102,6 +104,16 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
 
         epoch.len = item->epoch_len;
         epoch.data = item->epoch;
+
+        /* a new number is above all that were there when it was asked for,
+         * or the log went back and others write it again already */
+
+        if (item->seq <= item->have
+            && item->logs == room->logs
+            && ngx_http_fcchat_room_same_epoch(room, &epoch))
+        {
+            ngx_http_fcchat_room_back(room, item->have, item->seq);
+        }
 
         ngx_http_fcchat_bus_event(room, &e, &epoch);
         ngx_http_fcchat_room_event(room, &e, &epoch);

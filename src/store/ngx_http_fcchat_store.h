@@ -131,6 +131,8 @@ struct ngx_http_fcchat_store_item_s {
     ngx_str_t                       schema;         /* lives as long as room */
     int64_t                         room_id;
     int64_t                         user_id;
+    int64_t                         have;           /* the writer's: what the */
+    ngx_uint_t                      logs;           /* room had, of which log */
     ngx_str_t                       cid;            /* in the item; "" then one
                                                      * is made, so that our own
                                                      * retries are safe */
@@ -223,15 +225,13 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_heads(
     ngx_uint_t n, ngx_http_fcchat_store_ask_pt handler, void *data);
 
 /*
- * The log went back: a worker has had "have", PostgreSQL's head is below.
- * Gives the room another epoch, if it still has this one, so that nobody takes
- * the new numbers for the old ones: answer->heads has the room's present epoch
- * and head.
+ * The log went back.  Gives the room another epoch, if it still has this one,
+ * so that nobody takes the new numbers for the old ones: answer->heads has the
+ * room's present epoch and head.
  */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_epoch(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
-    ngx_str_t *epoch, int64_t have, ngx_http_fcchat_store_ask_pt handler,
-    void *data);
+    ngx_str_t *epoch, ngx_http_fcchat_store_ask_pt handler, void *data);
 
 void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
 

@@ -256,7 +256,7 @@ ngx_http_fcchat_store_heads(ngx_http_fcchat_store_t *store,
 static const char  ngx_http_fcchat_store_epoch_sql[] =
     "WITH n AS (UPDATE %s.fcchat_head SET epoch = gen_random_uuid() "
     "WHERE room_id = $1::bigint AND epoch = $2::uuid "
-    "AND last_seq < $3::bigint RETURNING room_id, epoch, last_seq) "
+    "RETURNING room_id, epoch, last_seq) "
     "SELECT * FROM n UNION ALL "
     "SELECT room_id, epoch, last_seq FROM %s.fcchat_head "
     "WHERE room_id = $1::bigint AND NOT EXISTS (SELECT 1 FROM n)";
@@ -264,11 +264,11 @@ static const char  ngx_http_fcchat_store_epoch_sql[] =
 
 ngx_http_fcchat_store_ask_t *
 ngx_http_fcchat_store_epoch(ngx_http_fcchat_store_t *store,
-    ngx_str_t *schema, int64_t room_id, ngx_str_t *epoch, int64_t have,
+    ngx_str_t *schema, int64_t room_id, ngx_str_t *epoch,
     ngx_http_fcchat_store_ask_pt handler, void *data)
 {
     u_char                       *p;
-    const char                   *sql, *params[3];
+    const char                   *sql, *params[2];
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
 
@@ -284,16 +284,15 @@ ngx_http_fcchat_store_epoch(ngx_http_fcchat_store_t *store,
 
     params[0] = ngx_http_fcchat_store_number(job->pool, room_id);
     params[1] = (const char *) p;
-    params[2] = ngx_http_fcchat_store_number(job->pool, have);
 
-    if (sql == NULL || p == NULL || params[0] == NULL || params[2] == NULL) {
+    if (sql == NULL || p == NULL || params[0] == NULL) {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }
 
     (void) ngx_sprintf(p, "%V%Z", epoch);
 
-    if (ngx_http_fcchat_pg_query(job, sql, 3, params) != NGX_OK) {
+    if (ngx_http_fcchat_pg_query(job, sql, 2, params) != NGX_OK) {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }
