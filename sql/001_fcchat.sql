@@ -126,7 +126,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS fcchat_event_cid
 --
 -- Plans are the generic ones by index, made once for a connection: a batch has
 -- one row or a thousand, tables may have grown from nothing since the last
--- ANALYZE, and planning would cost more than running.
+-- ANALYZE, and planning would cost more than running.  What is looked up for
+-- each item is written so that nothing but its index can serve: a join with an
+-- empty table may become a scan of all of it, for as long as the plan lives.
 
 CREATE OR REPLACE FUNCTION fcchat_append(rooms bigint[], users bigint[],
     cids text[], texts text[], patient boolean)
@@ -174,7 +176,7 @@ BEGIN
       FROM chat_chatroom r
      WHERE r.id = ANY (rooms)
        AND r.is_active
-       AND NOT EXISTS (SELECT FROM fcchat_head h WHERE h.room_id = r.id)
+       AND (SELECT h.room_id FROM fcchat_head h WHERE h.room_id = r.id) IS NULL
      ORDER BY r.id
         ON CONFLICT DO NOTHING;
 
@@ -235,9 +237,14 @@ BEGIN
                    LEFT JOIN fcchat_head h ON h.room_id = i.room
                    LEFT JOIN chat_chatroom r ON r.id = i.room AND r.is_active
                    LEFT JOIN accounts_user u ON u.id = i.usr AND u.is_active
-                   LEFT JOIN fcchat_event e
-                       ON e.room_id = i.room AND e.user_id = i.usr
-                          AND e.cid = i.cid
+                   LEFT JOIN LATERAL (
+                       SELECT l.seq, l.message_id, l.at
+                         FROM fcchat_event l
+                        WHERE l.room_id = i.room
+                          AND l.user_id = i.usr
+                          AND l.cid = i.cid
+                        LIMIT 1
+                   ) e ON true
             WINDOW same AS (PARTITION BY i.room, i.usr, i.cid COLLATE "C"
                             ORDER BY i.n)
           ) g
