@@ -31,6 +31,17 @@ static void fcc_bus_begin(fcc_buf_t *b, const fcc_str_t *worker);
 
 
 int
+fcc_bus_own(const unsigned char *data, size_t len, const fcc_str_t *worker)
+{
+    static const char  head[] = "{\"v\":1,\"w\":\"";
+
+    return len > sizeof(head) - 1 + worker->len
+           && memcmp(data, head, sizeof(head) - 1) == 0
+           && memcmp(data + sizeof(head) - 1, worker->data, worker->len) == 0;
+}
+
+
+int
 fcc_bus_read(fcc_bus_t *bus, const unsigned char *data, size_t len)
 {
     json_t        *root;

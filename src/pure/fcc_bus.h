@@ -55,6 +55,10 @@ typedef struct {
 } fcc_bus_reaction_t;
 
 
+/* 1 for an envelope that this worker wrote; nothing else of it is looked at */
+int fcc_bus_own(const unsigned char *data, size_t len,
+    const fcc_str_t *worker);
+
 /* FCC_OK and fcc_bus_free() is due, or FCC_ERROR and it is not */
 int fcc_bus_read(fcc_bus_t *bus, const unsigned char *data, size_t len);
 

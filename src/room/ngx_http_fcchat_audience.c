@@ -241,14 +241,34 @@ static void
 ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
     ngx_http_fcchat_slot_t *slot)
 {
-    u_char   *p;
-    size_t    len;
-    ssize_t   n;
+    size_t         len;
+    ssize_t        n;
+    struct iovec   iov[2];
+    struct msghdr  msg;
 
     while (slot->pos < a->log.head) {
-        p = ngx_http_fcchat_log_piece(&a->log, slot->pos, &len);
+        iov[0].iov_base = ngx_http_fcchat_log_piece(&a->log, slot->pos, &len);
+        iov[0].iov_len = len;
 
-        n = send(slot->fd, p, len, MSG_NOSIGNAL);
+        if (slot->pos + len == a->log.head) {
+            n = send(slot->fd, iov[0].iov_base, len, MSG_NOSIGNAL);
+
+        } else {
+
+            /* around the end of the ring, still in one call */
+
+            iov[1].iov_base = ngx_http_fcchat_log_piece(&a->log,
+                                                        slot->pos + len,
+                                                        &iov[1].iov_len);
+            len += iov[1].iov_len;
+
+            ngx_memzero(&msg, sizeof(struct msghdr));
+
+            msg.msg_iov = iov;
+            msg.msg_iovlen = 2;
+
+            n = sendmsg(slot->fd, &msg, MSG_NOSIGNAL);
+        }
 
         if (n > 0) {
             slot->pos += n;

@@ -61,7 +61,11 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 
     room = ngx_http_fcchat_room_by_channel(hub, channel);
 
-    if (room == NULL) {
+    /* Redis sends us our own as well */
+
+    if (room == NULL
+        || fcc_bus_own(payload->data, payload->len, &hub->worker))
+    {
         return;
     }
 

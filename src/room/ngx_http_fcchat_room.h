@@ -43,7 +43,7 @@
 #define NGX_HTTP_FCCHAT_STAMPS_MAX     1024     /* of a tenant */
 #define NGX_HTTP_FCCHAT_STAMP_WAIT_MAX 1024     /* reactions that wait */
 #define NGX_HTTP_FCCHAT_TEXT_MAX       65536    /* bytes of a text sent on */
-#define NGX_HTTP_FCCHAT_WALK_BUDGET    512      /* sends between two turns */
+#define NGX_HTTP_FCCHAT_WALK_BUDGET    32       /* sends between two turns */
 #define NGX_HTTP_FCCHAT_RETRY_AFTER    1000     /* ms, told with an error */
 
 

@@ -98,6 +98,17 @@ bus_test_events(void)
            "\"\\u003cb\\u003e\xe3\x81\x93 \\u0026 \\u005c \\u000a\",1]]}",
            "events as written");
 
+    got.username = bus_worker;
+    is_int(fcc_bus_own(b.start, b.pos - b.start, &got.username), 1,
+           "known as our own");
+    is_int(fcc_bus_own(b.start, 12 + got.username.len, &got.username), 0,
+           "not when it is cut");
+    got.username = bus_str("0000000000000000");
+    is_int(fcc_bus_own(b.start, b.pos - b.start, &got.username), 0,
+           "not somebody else's");
+    is_int(fcc_bus_own((unsigned char *) "{}", 2, &got.username), 0,
+           "nor what is none");
+
     is_int(bus_read(&bus, (char *) b.start, b.pos - b.start), FCC_OK,
            "events are read");
     is_int(bus.type, FCC_BUS_EVENTS, "type");
