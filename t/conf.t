@@ -15,6 +15,8 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use FC::Util;
+
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 

@@ -24,6 +24,8 @@ use IO::Socket::INET;
 use POSIX qw/ WNOHANG /;
 use Time::HiRes qw/ time sleep /;
 
+require FC::Upstream if $ENV{TEST_NGINX_LIB};
+
 my (%pids, @dirs);
 my $owner = $$;
 
@@ -39,6 +41,7 @@ END {
         my $status = $?;
 
         Test::Nginx::finish_all() if defined &Test::Nginx::finish_all;
+        FC::Upstream::finish_all() if $ENV{TEST_NGINX_LIB};
 
         stop_pid($_, $pids{$_}) for keys %pids;
         File::Path::remove_tree(@dirs, { error => \my $ignored })
