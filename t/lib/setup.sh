@@ -176,6 +176,15 @@ fc_configure() {
 }
 
 
+# The module's directory as seen from nginx's: nginx 1.22's auto/make takes a
+# ".S" or ".cc" anywhere in the name of a source for its suffix, and so in the
+# name of a directory above.
+
+fc_addon() {
+    realpath --relative-to="$1" "$fc_top"
+}
+
+
 fc_stamp() {
     (
         cd "$fc_top" || exit 1
@@ -231,7 +240,7 @@ fc_build_module() {
 
     fc_configure "$dir" "$build" "$(fc_stamp "$cc$ld")" \
                  "${NGX_CONF_FLAGS[@]}" --with-cc-opt="$cc" \
-                 --with-ld-opt="$ld" --add-dynamic-module="$fc_top" \
+                 --with-ld-opt="$ld" --add-dynamic-module="$(fc_addon "$dir")" \
         || fc_die "can't configure the module (log: $build/log)"
 
     fc_quiet "$build/log" make -j"$(fc_jobs)" -C "$dir" \
@@ -367,7 +376,7 @@ fc_build_asan() {
 
     fc_configure "$src/tree" "$build" "$(fc_stamp "$own")" "${flags[@]}" \
                  --with-cc-opt="$own" --with-ld-opt="$ld -Wl,-z,nodelete" \
-                 --add-dynamic-module="$fc_top" \
+                 --add-dynamic-module="$(fc_addon "$src/tree")" \
         || fc_die "can't configure the module (log: $build/log)"
 
     fc_quiet "$build/log" make -j"$(fc_jobs)" -C "$src/tree" \
