@@ -154,6 +154,14 @@ fc_quiet() {
 }
 
 
+# A path as seen from a directory: nginx's auto/make takes ".c", ".cc" or ".S"
+# anywhere in a name for its suffix, also in a directory above.
+
+fc_seen_from() {
+    realpath --relative-to="$1" "$2"
+}
+
+
 # fc_configure DIR BUILD STAMP OPTION...: configure in DIR for the directory
 # BUILD, once for each content of STAMP.
 
@@ -170,18 +178,10 @@ fc_configure() {
     mkdir -p "$build"
 
     (cd "$dir" && fc_quiet "$build/log" ./configure "$@" \
-                           --builddir="$build") || return 1
+                           --builddir="$(fc_seen_from "$dir" "$build")") \
+        || return 1
 
     echo "$stamp" > "$build/stamp"
-}
-
-
-# The module's directory as seen from nginx's: nginx 1.22's auto/make takes a
-# ".S" or ".cc" anywhere in the name of a source for its suffix, and so in the
-# name of a directory above.
-
-fc_addon() {
-    realpath --relative-to="$1" "$fc_top"
 }
 
 
@@ -240,7 +240,8 @@ fc_build_module() {
 
     fc_configure "$dir" "$build" "$(fc_stamp "$cc$ld")" \
                  "${NGX_CONF_FLAGS[@]}" --with-cc-opt="$cc" \
-                 --with-ld-opt="$ld" --add-dynamic-module="$(fc_addon "$dir")" \
+                 --with-ld-opt="$ld" \
+                 --add-dynamic-module="$(fc_seen_from "$dir" "$fc_top")" \
         || fc_die "can't configure the module (log: $build/log)"
 
     fc_quiet "$build/log" make -j"$(fc_jobs)" -C "$dir" \
@@ -376,7 +377,7 @@ fc_build_asan() {
 
     fc_configure "$src/tree" "$build" "$(fc_stamp "$own")" "${flags[@]}" \
                  --with-cc-opt="$own" --with-ld-opt="$ld -Wl,-z,nodelete" \
-                 --add-dynamic-module="$(fc_addon "$src/tree")" \
+                 --add-dynamic-module="$(fc_seen_from "$src/tree" "$fc_top")" \
         || fc_die "can't configure the module (log: $build/log)"
 
     fc_quiet "$build/log" make -j"$(fc_jobs)" -C "$src/tree" \
