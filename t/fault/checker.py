@@ -417,7 +417,8 @@ class Run:
         return [c for c in self.clients if not c.old and not c.gone]
 
     async def do_wait(self, o):
-        """for: ready, fence, acks (n more), heads (of the rooms), idle"""
+        """for: ready, fence, acks (n more), heads (of the rooms), idle,
+        tails (the rooms' last texts, for old readers)"""
         what, start = o["for"], now()
         if what == "fence":
             heads = dict(self.heads)
@@ -437,6 +438,11 @@ class Run:
                 and c.seq >= heads[c.room, c.epoch]
                 for c in self.v1()
                 if c.ends is None and c.name.startswith(o.get("name", ""))),
+            "tails": lambda: all(
+                c.segments and c.segments[-1][1]
+                and c.segments[-1][1][-1][0] == o["tails"].get(c.room)
+                for c in self.clients
+                if c.old and not c.gone and c.ready and c.room in o["tails"]),
             "acks": lambda: self.acked >= want,
             "idle": lambda: not any(c.waiting for c in self.clients),
         }

@@ -386,8 +386,19 @@ sub recv_message {
 
 
 # The next text message as data; a Close on the way is kept for recv_close().
+# Counts of viewers are left out, since they may come between any two messages;
+# recv_until() and recv_all() have them.
 
 sub recv_json {
+    my ($self, $seconds) = @_;
+
+    return $self->recv_until(sub { ref $_[0] ne 'HASH'
+                                   || ($_[0]{type} // '') ne 'viewers' },
+                             $seconds);
+}
+
+
+sub next_json {
     my ($self, $seconds) = @_;
 
     my $end = time() + ($seconds // $self->{timeout});
@@ -425,7 +436,7 @@ sub recv_until {
 
     for ( ;; ) {
         my $left = $end - time();
-        my $data = $self->recv_json($left < 0 ? 0 : $left) // return undef;
+        my $data = $self->next_json($left < 0 ? 0 : $left) // return undef;
 
         return $data if $want->($data);
     }
@@ -439,7 +450,7 @@ sub recv_all {
 
     my @all;
 
-    while (defined(my $data = $self->recv_json($quiet // 0.3))) {
+    while (defined(my $data = $self->next_json($quiet // 0.3))) {
         push @all, $data;
     }
 
