@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log,
     ngx_log_t *l);
 static uint64_t ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log,
     uint64_t pos);
+static uint64_t ngx_http_fcchat_log_search(ngx_http_fcchat_log_t *log,
+    uint64_t pos);
 static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
     uint64_t until);
 static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos,
@@ -109,28 +111,16 @@ ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
 static uint64_t
 ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log, uint64_t pos)
 {
-    uint64_t  low, high, mid;
+    uint64_t  i;
 
     if (pos == log->head) {
         return pos;
     }
 
-    low = log->first;
-    high = log->next;
+    i = ngx_http_fcchat_log_search(log, pos + 1);
 
-    while (low < high) {
-        mid = low + (high - low) / 2;
-
-        if (log->entries[mid & (log->nalloc - 1)].pos <= pos) {
-            low = mid + 1;
-
-        } else {
-            high = mid;
-        }
-    }
-
-    return (low == log->first)
-           ? log->base : log->entries[(low - 1) & (log->nalloc - 1)].pos;
+    return (i == log->first)
+           ? log->base : log->entries[(i - 1) & (log->nalloc - 1)].pos;
 }
 
 
@@ -335,6 +325,23 @@ ngx_http_fcchat_log_piece(ngx_http_fcchat_log_t *log, uint64_t pos,
 uint64_t
 ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log, uint64_t pos)
 {
+    uint64_t  i;
+
+    i = ngx_http_fcchat_log_search(log, pos);
+
+    if (i == log->next) {
+        return log->head;
+    }
+
+    return log->entries[i & (log->nalloc - 1)].pos;
+}
+
+
+/* the number of the first entry at or after pos; next when there is none */
+
+static uint64_t
+ngx_http_fcchat_log_search(ngx_http_fcchat_log_t *log, uint64_t pos)
+{
     uint64_t  low, high, mid;
 
     low = log->first;
@@ -351,9 +358,5 @@ ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log, uint64_t pos)
         }
     }
 
-    if (low == log->next) {
-        return log->head;
-    }
-
-    return log->entries[low & (log->nalloc - 1)].pos;
+    return low;
 }
