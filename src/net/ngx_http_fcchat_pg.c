@@ -74,6 +74,7 @@ ngx_http_fcchat_pg_create(ngx_http_fcchat_pg_conf_t *conf,
         conn->pg = pg;
         conn->number = i;
         ngx_queue_init(&conn->sent);
+        ngx_http_fcchat_pg_prepare_init(conn);
 
         conn->retry.handler = ngx_http_fcchat_pg_retry_handler;
         conn->retry.data = conn;
@@ -407,6 +408,7 @@ ngx_http_fcchat_pg_drop(ngx_http_fcchat_pg_conn_t *conn)
     conn->state = NGX_HTTP_FCCHAT_PG_DOWN;
 
     ngx_http_fcchat_pg_pipe_lost(conn);
+    ngx_http_fcchat_pg_prepare_free(conn);
 }
 
 

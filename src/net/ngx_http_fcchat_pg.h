@@ -30,6 +30,7 @@
 
 typedef struct ngx_http_fcchat_pg_s      ngx_http_fcchat_pg_t;
 typedef struct ngx_http_fcchat_pg_job_s  ngx_http_fcchat_pg_job_t;
+typedef struct ngx_http_fcchat_pg_statement_s  ngx_http_fcchat_pg_statement_t;
 
 typedef void (*ngx_http_fcchat_pg_handler_pt)(ngx_http_fcchat_pg_job_t *job);
 
@@ -71,6 +72,12 @@ typedef struct {
     const char                     *sql;            /* lives until the Sync */
     ngx_uint_t                      nparams;
     const char                     *params[NGX_HTTP_FCCHAT_PG_PARAMS];
+
+    /* the pool's */
+    ngx_http_fcchat_pg_statement_t *statement;  /* NULL: sent as text */
+    unsigned                        prepared:1; /* may be a statement */
+    unsigned                        parsing:1;  /* the Parse's answer is due */
+    unsigned                        parsed:1;   /* and had, but for its end */
 } ngx_http_fcchat_pg_query_t;
 
 
@@ -99,6 +106,7 @@ struct ngx_http_fcchat_pg_job_s {
     ngx_uint_t                      read;       /* results read so far */
     ngx_http_fcchat_pg_lane_e       lane;
     unsigned                        failed:1;   /* message is set */
+    unsigned                        plain:1;    /* prepares nothing */
 };
 
 
@@ -139,6 +147,14 @@ ngx_http_fcchat_pg_job_t *ngx_http_fcchat_pg_job(ngx_log_t *log);
  * full.
  */
 ngx_int_t ngx_http_fcchat_pg_query(ngx_http_fcchat_pg_job_t *job,
+    const char *sql, ngx_uint_t nparams, const char **params);
+
+/*
+ * The same; the connection keeps the statement prepared for the next time.  For
+ * a text that comes again and again and names its tables with their schema:
+ * the types of its columns must not hang on the search_path.
+ */
+ngx_int_t ngx_http_fcchat_pg_prepared(ngx_http_fcchat_pg_job_t *job,
     const char *sql, ngx_uint_t nparams, const char **params);
 
 /* for a job that will not be sent */

@@ -38,6 +38,21 @@ typedef enum {
 } ngx_http_fcchat_pg_state_e;
 
 
+typedef enum {
+    NGX_HTTP_FCCHAT_PG_NEW = 0,
+    NGX_HTTP_FCCHAT_PG_PARSING,
+    NGX_HTTP_FCCHAT_PG_READY
+} ngx_http_fcchat_pg_statement_e;
+
+
+struct ngx_http_fcchat_pg_statement_s {
+    ngx_str_node_t                    sn;       /* its text */
+    ngx_http_fcchat_pg_statement_e    state;
+    ngx_uint_t                        tries;    /* that failed */
+    char                              name[48];
+};
+
+
 struct ngx_http_fcchat_pg_conn_s {
     ngx_http_fcchat_pg_t        *pg;
     ngx_uint_t                   number;
@@ -52,6 +67,10 @@ struct ngx_http_fcchat_pg_conn_s {
 
     ngx_event_t                  retry;     /* backoff, or time to connect */
     ngx_event_t                  limit;     /* of the oldest job sent */
+
+    ngx_rbtree_t                 statements;
+    ngx_rbtree_node_t            sentinel;
+    ngx_uint_t                   nstatements;
 
     ngx_uint_t                   attempt;
     ngx_msec_t                   since;     /* up since */
@@ -117,6 +136,26 @@ void ngx_http_fcchat_pg_expire_handler(ngx_event_t *ev);
 
 /* calls the handlers */
 void ngx_http_fcchat_pg_deliver(ngx_http_fcchat_pg_t *pg);
+
+
+/* ngx_http_fcchat_pg_prepare.c */
+
+/* sends a statement, prepared where it may be; what libpq returned */
+int ngx_http_fcchat_pg_prepare_send(ngx_http_fcchat_pg_conn_t *conn,
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_pg_query_t *q);
+
+/* the answer to the query's Parse */
+void ngx_http_fcchat_pg_prepare_parsed(ngx_http_fcchat_pg_query_t *q,
+    ExecStatusType status);
+
+/* 1 when the job failed for its prepared statements alone: it is as it was
+ * before it was sent, and will not use any */
+ngx_uint_t ngx_http_fcchat_pg_prepare_again(ngx_http_fcchat_pg_job_t *job);
+
+void ngx_http_fcchat_pg_prepare_init(ngx_http_fcchat_pg_conn_t *conn);
+
+/* the connection is gone, and its statements with it */
+void ngx_http_fcchat_pg_prepare_free(ngx_http_fcchat_pg_conn_t *conn);
 
 
 /* ngx_http_fcchat_pg_pipe.c */

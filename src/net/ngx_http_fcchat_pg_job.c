@@ -63,6 +63,20 @@ ngx_http_fcchat_pg_query(ngx_http_fcchat_pg_job_t *job, const char *sql,
 }
 
 
+ngx_int_t
+ngx_http_fcchat_pg_prepared(ngx_http_fcchat_pg_job_t *job, const char *sql,
+    ngx_uint_t nparams, const char **params)
+{
+    if (ngx_http_fcchat_pg_query(job, sql, nparams, params) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    job->queries[job->nqueries - 1].prepared = 1;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_fcchat_pg_discard(ngx_http_fcchat_pg_job_t *job)
 {

@@ -34,15 +34,11 @@ ngx_int_t
 ngx_http_fcchat_pg_pipe_send(ngx_http_fcchat_pg_conn_t *conn,
     ngx_http_fcchat_pg_job_t *job)
 {
-    int                          rc;
-    ngx_uint_t                   i;
-    ngx_http_fcchat_pg_query_t  *q;
+    int         rc;
+    ngx_uint_t  i;
 
     for (i = 0; i < job->nqueries; i++) {
-        q = &job->queries[i];
-
-        rc = PQsendQueryParams(conn->pgc, q->sql, (int) q->nparams, NULL,
-                               q->params, NULL, NULL, 0);
+        rc = ngx_http_fcchat_pg_prepare_send(conn, job, &job->queries[i]);
 
         ngx_http_fcchat_pg_check(conn);
 
@@ -208,13 +204,18 @@ ngx_http_fcchat_pg_pipe_results(ngx_http_fcchat_pg_conn_t *conn)
 static ngx_int_t
 ngx_http_fcchat_pg_pipe_result(ngx_http_fcchat_pg_conn_t *conn, PGresult *res)
 {
-    ExecStatusType             status;
-    ngx_http_fcchat_pg_job_t  *job;
+    ExecStatusType               status;
+    ngx_http_fcchat_pg_job_t    *job;
+    ngx_http_fcchat_pg_query_t  *q;
 
     job = ngx_http_fcchat_pg_pipe_first(conn);
+    q = (job && job->read < job->nqueries) ? &job->queries[job->read] : NULL;
 
     if (res == NULL) {
-        if (job && job->read < job->nqueries && job->results[job->read]) {
+        if (q && q->parsed) {
+            q->parsed = 0;
+
+        } else if (q && job->results[job->read]) {
             job->read++;
         }
 
@@ -257,7 +258,13 @@ ngx_http_fcchat_pg_pipe_result(ngx_http_fcchat_pg_conn_t *conn, PGresult *res)
         return NGX_ERROR;
     }
 
-    if (job->read < job->nqueries && job->results[job->read] == NULL) {
+    if (q && q->parsing) {
+        ngx_http_fcchat_pg_prepare_parsed(q, status);
+        q->parsing = 0;
+        q->parsed = 1;
+        PQclear(res);
+
+    } else if (q && job->results[job->read] == NULL) {
         job->results[job->read] = res;
 
     } else {
@@ -344,6 +351,16 @@ ngx_http_fcchat_pg_pipe_synced(ngx_http_fcchat_pg_conn_t *conn,
         /* libpq gave up on the result (memory), the server did not */
 
         status = NGX_HTTP_FCCHAT_PG_UNKNOWN;
+    }
+
+    if (status == NGX_HTTP_FCCHAT_PG_FAILED
+        && ngx_http_fcchat_pg_prepare_again(job))
+    {
+        job->deadline = ngx_current_msec + conn->pg->conf->timeout;
+        ngx_queue_insert_head(&conn->pg->waiting[job->lane], &job->queue);
+        ngx_http_fcchat_pg_post(conn->pg);
+
+        return NGX_OK;
     }
 
     ngx_http_fcchat_pg_done(conn->pg, job, status);

@@ -40,7 +40,7 @@ ngx_http_fcchat_store_append(ngx_http_fcchat_store_t *store,
     if (sql == NULL
         || ngx_http_fcchat_store_append_arrays(job->pool, items, params)
            != NGX_OK
-        || ngx_http_fcchat_pg_query(job, sql, 5, params) != NGX_OK)
+        || ngx_http_fcchat_pg_prepared(job, sql, 5, params) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
         return NULL;

@@ -311,7 +311,7 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
 
     if (sql == NULL
         || param == NULL
-        || ngx_http_fcchat_pg_query(job, sql, 1, &param) != NGX_OK)
+        || ngx_http_fcchat_pg_prepared(job, sql, 1, &param) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
