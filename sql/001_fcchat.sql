@@ -180,6 +180,12 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
 
+    -- What was locked a moment ago must not hold up other schemas for long.
+
+    IF NOT patient THEN
+        PERFORM set_config('lock_timeout', '5ms', true);
+    END IF;
+
     -- What a batch of one is as a rule, in plain statements: to start the
     -- executor for what follows takes longer than to run it.  Whatever is out
     -- of the ordinary is left to what follows; the lock is had already then.

@@ -197,7 +197,7 @@ sub tenant_locked {
         is($m->{text}, "row $k", 'a row of the other is seen');
     }
 
-    ok(FC::Crowd->blocked($pg), 'meanwhile');
+    ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'meanwhile');
     $lock->release();
     $_->close() for $east, $here;
 

@@ -8,8 +8,9 @@
  *
  * A job belongs to its creator until it is sent; then to the pool, which calls
  * the handler exactly once, never from inside send(), and destroys the job when
- * the handler returns.  An owner that dies meanwhile sets job->data to NULL
- * (and its handler tests that), it does not free the job.
+ * the handler returns, unless that keeps it by job->again.  An owner that dies
+ * meanwhile sets job->data to NULL (and its handler tests that), it does not
+ * free the job.
  */
 
 
@@ -99,6 +100,10 @@ struct ngx_http_fcchat_pg_job_s {
     PGresult                       *results[NGX_HTTP_FCCHAT_PG_QUERIES];
     char                            sqlstate[6];
     ngx_str_t                       message;    /* one line, from the server */
+
+    /* set by the handler that keeps the job, to send it once more or to discard
+     * it; its results are gone when the handler returns */
+    ngx_uint_t                      again;
 
     /* the pool's */
     ngx_queue_t                     queue;

@@ -102,6 +102,10 @@ ngx_http_fcchat_pg_send(ngx_http_fcchat_pg_t *pg,
 
     job->lane = lane;
     job->deadline = ngx_current_msec + wait;
+    job->again = 0;
+    job->read = 0;
+    job->failed = 0;
+    job->sqlstate[0] = '\0';
 
     pg->njobs++;
     ngx_queue_insert_tail(&pg->waiting[lane], &job->queue);
@@ -292,8 +296,11 @@ ngx_http_fcchat_pg_deliver(ngx_http_fcchat_pg_t *pg)
 
         for (i = 0; i < NGX_HTTP_FCCHAT_PG_QUERIES; i++) {
             PQclear(job->results[i]);
+            job->results[i] = NULL;
         }
 
-        ngx_destroy_pool(job->pool);
+        if (!job->again) {
+            ngx_destroy_pool(job->pool);
+        }
     }
 }

@@ -159,7 +159,16 @@ ngx_http_fcchat_pg_pipe_pending(ngx_http_fcchat_pg_conn_t *conn)
 }
 
 
-/* takes what can be had without blocking; NGX_ERROR: out of step */
+/*
+ * Takes what can be had without blocking; NGX_ERROR: out of step.
+ *
+ * PQgetResult() blocks in the state BUSY alone, which is what PQisBusy() says;
+ * except where libpq has found the connection lost, and then it has closed the
+ * socket as well and finds that at once.  A write that failed, also one of TLS,
+ * is no loss yet: libpq goes on reading the server's last words, and so do we,
+ * until the end of the stream or the timeout of the oldest job.  Before 14.3
+ * PQisBusy() did not say so after such a write.
+ */
 
 static ngx_int_t
 ngx_http_fcchat_pg_pipe_results(ngx_http_fcchat_pg_conn_t *conn)

@@ -35,6 +35,7 @@ ngx_http_fcchat_store_create(ngx_http_fcchat_pg_conf_t *conf,
 
     ngx_http_fcchat_store_write_init(store);
     ngx_http_fcchat_store_reaction_init(store);
+    ngx_http_fcchat_store_ask_init(store);
 
     store->pg = ngx_http_fcchat_pg_create(conf, ngx_http_fcchat_store_changed,
                                           store, log);
@@ -51,6 +52,8 @@ void
 ngx_http_fcchat_store_destroy(ngx_http_fcchat_store_t *store)
 {
     store->closing = 1;
+
+    ngx_http_fcchat_store_ask_close(store);
 
     ngx_http_fcchat_pg_destroy(store->pg);
 
@@ -224,7 +227,7 @@ ngx_http_fcchat_store_sqlstate(const char *s)
 static ngx_uint_t
 ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job)
 {
-    return ngx_http_fcchat_store_rows(job, 0, 3) == 1
+    return ngx_http_fcchat_store_rows(job, 0, 4) == 1
            && !ngx_http_fcchat_store_flag(job->results[0], 0, 2);
 }
 
@@ -325,10 +328,11 @@ ngx_http_fcchat_store_sql(ngx_pool_t *pool, const char *format,
 ngx_int_t
 ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema)
 {
-    const char  *params[2];
+    const char  *params[3];
 
     params[0] = ngx_http_fcchat_store_sql(job->pool, "%s, public", schema);
     params[1] = ngx_http_fcchat_store_sql(job->pool, "%s", schema);
+    params[2] = NGX_HTTP_FCCHAT_STORE_LOCK;
 
     if (params[0] == NULL || params[1] == NULL) {
         return NGX_ERROR;
@@ -337,8 +341,16 @@ ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema)
     return ngx_http_fcchat_pg_query(job,
                              "SELECT set_config('search_path', $1, true), "
                              "set_config('timezone', 'UTC', true), "
-                             "to_regnamespace($2) IS NOT NULL",
-                             2, params);
+                             "to_regnamespace($2) IS NOT NULL, "
+                             "set_config('lock_timeout', $3, true)",
+                             3, params);
+}
+
+
+void
+ngx_http_fcchat_store_hurry(ngx_http_fcchat_pg_job_t *job, const char *ms)
+{
+    job->queries[0].params[2] = ms;
 }
 
 

@@ -18,6 +18,12 @@
 
 #define NGX_HTTP_FCCHAT_STORE_WARNINGS  64
 #define NGX_HTTP_FCCHAT_STORE_CLASSES   8
+#define NGX_HTTP_FCCHAT_STORE_ASKING    64
+
+/* what other tenants want waits behind a lock: ms that a job may wait for one,
+ * in text; the second when it has been found held a moment ago */
+#define NGX_HTTP_FCCHAT_STORE_LOCK      "250"
+#define NGX_HTTP_FCCHAT_STORE_LOCK_NEXT "5"
 
 
 typedef struct {
@@ -49,6 +55,12 @@ struct ngx_http_fcchat_store_s {
     ngx_queue_t                    groups;
     ngx_uint_t                     nreactions;
     ngx_event_t                    tick;
+
+    /* look-ups that have no answer yet, by a hash of the schema; and those of
+     * them that go again, since a lock was in their way */
+    ngx_uint_t                     asking[NGX_HTTP_FCCHAT_STORE_ASKING];
+    ngx_queue_t                    locked;
+    ngx_event_t                    again;
 
     /* when what was last logged */
     ngx_http_fcchat_store_warning_t
@@ -91,9 +103,12 @@ const char *ngx_http_fcchat_store_sql(ngx_pool_t *pool, const char *format,
     ngx_str_t *schema);
 
 /* the job's first statement: the schema with public behind it, and UTC; and
- * whether there is such a schema, which a path does not mind */
+ * whether there is such a schema, which a path does not mind; and how long the
+ * job may wait for a lock, _STORE_LOCK unless ngx_http_fcchat_store_hurry() */
 ngx_int_t ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job,
     ngx_str_t *schema);
+void ngx_http_fcchat_store_hurry(ngx_http_fcchat_pg_job_t *job,
+    const char *ms);
 
 /* a decimal number for a parameter, or NULL */
 const char *ngx_http_fcchat_store_number(ngx_pool_t *pool, int64_t n);
@@ -131,6 +146,11 @@ struct ngx_http_fcchat_store_ask_s {
     void                          *data;
     ngx_http_fcchat_store_read_pt  read;
     ngx_str_t                      schema;
+
+    ngx_uint_t                    *asking;      /* its schema's, in the store */
+    ngx_http_fcchat_pg_job_t      *job;
+    ngx_queue_t                    queue;       /* in store->locked */
+    ngx_msec_t                     deadline;    /* of going again */
 };
 
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_ask(
@@ -163,6 +183,9 @@ void ngx_http_fcchat_store_write_up(ngx_http_fcchat_store_t *store);
 
 /* ends all that is left, after the pool's end */
 void ngx_http_fcchat_store_write_close(ngx_http_fcchat_store_t *store);
+
+void ngx_http_fcchat_store_ask_init(ngx_http_fcchat_store_t *store);
+void ngx_http_fcchat_store_ask_close(ngx_http_fcchat_store_t *store);
 
 void ngx_http_fcchat_store_reaction_init(ngx_http_fcchat_store_t *store);
 void ngx_http_fcchat_store_reaction_close(ngx_http_fcchat_store_t *store);

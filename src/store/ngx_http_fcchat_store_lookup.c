@@ -4,6 +4,11 @@
  *
  * A question lives in the pool of its job.  It ends when its handler has been
  * called; forgotten, it still runs, and its answer is dropped.
+ *
+ * What other tenants ask goes over the same connections, so a question gives up
+ * on a lock soon and is asked again, until it has waited long enough.  As long
+ * as one of a schema is without an answer, the next ones of it wait for a lock
+ * hardly at all.
  */
 
 
@@ -12,8 +17,17 @@
 
 #define NGX_HTTP_FCCHAT_STORE_STAMPS  "10000"
 
+#define NGX_HTTP_FCCHAT_STORE_AGAIN   100   /* ms, between two attempts */
+#define NGX_HTTP_FCCHAT_STORE_LONG    2500  /* ms, of attempts */
 
+
+static ngx_int_t ngx_http_fcchat_store_ask_once(
+    ngx_http_fcchat_store_ask_t *ask);
 static void ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job);
+static ngx_int_t ngx_http_fcchat_store_ask_later(
+    ngx_http_fcchat_store_ask_t *ask);
+static void ngx_http_fcchat_store_ask_again(ngx_event_t *ev);
+static void ngx_http_fcchat_store_ask_end(ngx_http_fcchat_store_ask_t *ask);
 static const char *ngx_http_fcchat_store_param(ngx_pool_t *pool,
     ngx_str_t *value);
 static ngx_int_t ngx_http_fcchat_store_session_read(
@@ -50,6 +64,9 @@ ngx_http_fcchat_store_ask(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
 
     ask->schema.len = schema->len;
     ask->store = store;
+    ask->job = job;
+    ask->asking = &store->asking[ngx_crc32_short(schema->data, schema->len)
+                                 % NGX_HTTP_FCCHAT_STORE_ASKING];
 
     if (ngx_http_fcchat_store_path(job, schema) != NGX_OK) {
         goto failed;
@@ -78,16 +95,35 @@ ngx_http_fcchat_store_ask_send(ngx_http_fcchat_store_ask_t *ask,
     ask->read = read;
     ask->handler = handler;
     ask->data = data;
+    ask->deadline = ngx_current_msec + NGX_HTTP_FCCHAT_STORE_LONG;
 
     if (ask->store->closing
-        || ngx_http_fcchat_pg_send(ask->store->pg, NGX_HTTP_FCCHAT_PG_READ, job)
-           != NGX_OK)
+        || ngx_http_fcchat_store_ask_once(ask) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }
 
     return ask;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_ask_once(ngx_http_fcchat_store_ask_t *ask)
+{
+    ngx_int_t  rc;
+
+    if (*ask->asking) {
+        ngx_http_fcchat_store_hurry(ask->job, NGX_HTTP_FCCHAT_STORE_LOCK_NEXT);
+    }
+
+    rc = ngx_http_fcchat_pg_send(ask->store->pg, NGX_HTTP_FCCHAT_PG_READ,
+                                 ask->job);
+    if (rc == NGX_OK) {
+        (*ask->asking)++;
+    }
+
+    return rc;
 }
 
 
@@ -99,6 +135,12 @@ ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
     ngx_http_fcchat_store_answer_t  answer;
 
     ask = job->data;
+
+    (*ask->asking)--;
+
+    if (ngx_http_fcchat_store_ask_later(ask) == NGX_OK) {
+        return;
+    }
 
     ngx_memzero(&answer, sizeof(ngx_http_fcchat_store_answer_t));
 
@@ -139,6 +181,123 @@ ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
 
     if (ask->handler) {
         ask->handler(ask->data, &answer);
+    }
+}
+
+
+/* NGX_OK: it was a lock, and the question goes again */
+
+static ngx_int_t
+ngx_http_fcchat_store_ask_later(ngx_http_fcchat_store_ask_t *ask)
+{
+    ngx_http_fcchat_store_t   *store;
+    ngx_http_fcchat_pg_job_t  *job;
+
+    store = ask->store;
+    job = ask->job;
+
+    if (job->status != NGX_HTTP_FCCHAT_PG_FAILED
+        || ngx_strcmp(job->sqlstate, "55P03") != 0
+        || (ngx_msec_int_t) (ask->deadline - ngx_current_msec) <= 0
+        || ask->handler == NULL
+        || store->closing)
+    {
+        return NGX_DECLINED;
+    }
+
+    job->again = 1;
+
+    (*ask->asking)++;
+    ngx_queue_insert_tail(&store->locked, &ask->queue);
+
+    if (!store->again.timer_set) {
+        ngx_add_timer(&store->again, NGX_HTTP_FCCHAT_STORE_AGAIN);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_fcchat_store_ask_again(ngx_event_t *ev)
+{
+    ngx_queue_t                  *q, locked;
+    ngx_http_fcchat_store_t      *store;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    store = ev->data;
+
+    /* a handler may ask something else */
+
+    ngx_queue_init(&locked);
+    ngx_queue_add(&locked, &store->locked);
+    ngx_queue_init(&store->locked);
+
+    while (!ngx_queue_empty(&locked)) {
+        q = ngx_queue_head(&locked);
+        ask = ngx_queue_data(q, ngx_http_fcchat_store_ask_t, queue);
+
+        ngx_queue_remove(q);
+
+        ngx_http_fcchat_store_hurry(ask->job, NGX_HTTP_FCCHAT_STORE_LOCK_NEXT);
+
+        (*ask->asking)--;
+
+        if (ask->handler == NULL
+            || ngx_http_fcchat_store_ask_once(ask) != NGX_OK)
+        {
+            ngx_http_fcchat_store_ask_end(ask);
+        }
+    }
+}
+
+
+/* of a question that is not with the pool */
+
+static void
+ngx_http_fcchat_store_ask_end(ngx_http_fcchat_store_ask_t *ask)
+{
+    ngx_http_fcchat_store_answer_t  answer;
+
+    ngx_memzero(&answer, sizeof(ngx_http_fcchat_store_answer_t));
+
+    answer.rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+
+    if (ask->handler) {
+        ask->handler(ask->data, &answer);
+    }
+
+    ngx_http_fcchat_pg_discard(ask->job);
+}
+
+
+void
+ngx_http_fcchat_store_ask_init(ngx_http_fcchat_store_t *store)
+{
+    ngx_queue_init(&store->locked);
+
+    store->again.handler = ngx_http_fcchat_store_ask_again;
+    store->again.data = store;
+    store->again.log = store->log;
+    store->again.cancelable = 1;
+}
+
+
+void
+ngx_http_fcchat_store_ask_close(ngx_http_fcchat_store_t *store)
+{
+    ngx_queue_t  *q;
+
+    if (store->again.timer_set) {
+        ngx_del_timer(&store->again);
+    }
+
+    while (!ngx_queue_empty(&store->locked)) {
+        q = ngx_queue_head(&store->locked);
+        ngx_queue_remove(q);
+
+        ngx_http_fcchat_store_ask_end(ngx_queue_data(q,
+                                        ngx_http_fcchat_store_ask_t, queue));
     }
 }
 
