@@ -167,10 +167,19 @@ sub round {
 
     $_->send_json({ message => 'hello' }) for @all[0 .. 9];
     gather(\@all, 10);
-    $_->send_close(1000) for @all[0 .. 249];
-    $_->drop(1) for @all[250 .. 499];
-    $_->recv_eof() for @all[0 .. 249];
-    $_->drop() for @all[0 .. 249];
+
+    # what has come of a message, of a header and of a message in fragments
+
+    $_->send_raw("\x81\xfe\x01\x00abcd" . 'x' x 99) for @all[200 .. 229];
+    $_->send_raw("\x81") for @all[230 .. 249];
+    $_->send_frame(op => 1, fin => 0, payload => '{"mess') for @all[250 .. 299];
+    $_->send_ping() for @all[250 .. 299];
+    $_->recv() for @all[250 .. 299];
+
+    $_->send_close(1000) for @all[0 .. 199];
+    $_->drop(1) for @all[200 .. 499];
+    $_->recv_eof() for @all[0 .. 199];
+    $_->drop() for @all[0 .. 199];
     wait_for(sub { stub() eq '1 0 1 0' });
 
     return;

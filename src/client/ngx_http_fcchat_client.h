@@ -365,6 +365,17 @@ typedef enum {
 } ngx_http_fcchat_state_e;
 
 
+/* what has come of something unfinished */
+
+typedef struct {
+    fcc_ws_t                        ws;
+    u_char                         *data;       /* a message in pieces */
+    uint32_t                        len;
+    uint32_t                        size;
+    ngx_msec_t                      began;      /* session->partial: when */
+} ngx_http_fcchat_input_t;
+
+
 struct ngx_http_fcchat_session_s {
     ngx_http_fcchat_member_t        member;     /* must be first */
     ngx_http_fcchat_loc_conf_t     *conf;
@@ -396,14 +407,10 @@ struct ngx_http_fcchat_session_s {
 
     ngx_msec_t                      last;       /* something was read */
     ngx_msec_t                      deadline;   /* closing, or drain */
-    ngx_msec_t                      partial_at;
     ngx_msec_t                      control_at;
     ngx_msec_t                      opened;
 
-    fcc_ws_t                        ws;
-    u_char                         *in;         /* a message in pieces */
-    uint32_t                        in_len;
-    uint32_t                        in_size;
+    ngx_http_fcchat_input_t        *input;      /* NULL: between frames */
 
     ngx_http_fcchat_author_t        author;     /* in the same block */
     ngx_str_t                       addr;       /* likewise */

@@ -2,8 +2,10 @@
 /*
  * What a client's frames do to its session.
  *
- * A message that came in one read is handled where it lies; one in pieces is
- * gathered in memory that exists only while it is unfinished.
+ * A message that came in one read is handled where it lies.  One in pieces is
+ * gathered in memory that exists only while it is unfinished, and so does the
+ * parser: most sockets are idle, between two frames, where a new parser is as
+ * good as the old one.
  */
 
 
@@ -16,10 +18,14 @@
 #define NGX_HTTP_FCCHAT_IN_MIN  512
 
 
+static void ngx_http_fcchat_frame_run(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in, u_char *p, u_char *last);
+static ngx_int_t ngx_http_fcchat_frame_keep(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in);
 static void ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s,
-    fcc_ws_event_t *ev);
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev);
 static ngx_int_t ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s,
-    fcc_ws_event_t *ev);
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s,
     ngx_uint_t opcode, u_char *data, size_t len);
 static void ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
@@ -34,9 +40,45 @@ void
 ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
     u_char *last)
 {
+    ngx_http_fcchat_input_t  *in, fresh;
+
+    if (s->state == NGX_HTTP_FCCHAT_LEAVING) {
+
+        /* after the peer's Close there is nothing to be read */
+
+        return;
+    }
+
+    in = s->input;
+
+    if (in == NULL) {
+        in = &fresh;
+
+        /* a character may come as two escapes of six bytes */
+
+        fcc_ws_init(&in->ws, 12 * s->conf->length
+                             + NGX_HTTP_FCCHAT_FRAME_OVERHEAD);
+        in->data = NULL;
+        in->len = 0;
+        in->size = 0;
+    }
+
+    ngx_http_fcchat_frame_run(s, in, p, last);
+
+    if (ngx_http_fcchat_frame_keep(s, in) != NGX_OK) {
+        ngx_http_fcchat_member_leave(&s->member);
+        s->member.broken(&s->member, 0);
+    }
+}
+
+
+static void
+ngx_http_fcchat_frame_run(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in, u_char *p, u_char *last)
+{
     fcc_ws_event_t  ev;
 
-    while (fcc_ws_parse(&s->ws, &p, last, &ev) == FCC_OK) {
+    while (fcc_ws_parse(&in->ws, &p, last, &ev) == FCC_OK) {
 
         if (s->in_todo || s->state == NGX_HTTP_FCCHAT_LEAVING) {
             return;
@@ -56,7 +98,7 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
         switch (ev.type) {
 
         case FCC_WS_EV_DATA:
-            ngx_http_fcchat_frame_data(s, &ev);
+            ngx_http_fcchat_frame_data(s, in, &ev);
             break;
 
         case FCC_WS_EV_ERROR:
@@ -69,25 +111,69 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
         }
     }
 
-    if (!fcc_ws_partial(&s->ws)) {
+    if (!fcc_ws_partial(&in->ws)) {
         s->partial = 0;
         return;
     }
 
     if (!s->partial && s->state == NGX_HTTP_FCCHAT_OPEN) {
         s->partial = 1;
-        s->partial_at = ngx_current_msec;
+        in->began = ngx_current_msec;
 
         if (s->conf->ping > NGX_HTTP_FCCHAT_PARTIAL_TIME) {
-            ngx_http_fcchat_wheel_set(s, s->partial_at
+            ngx_http_fcchat_wheel_set(s, in->began
                                          + NGX_HTTP_FCCHAT_PARTIAL_TIME);
         }
     }
 }
 
 
+/* in may be on the stack; NGX_ERROR without memory */
+
+static ngx_int_t
+ngx_http_fcchat_frame_keep(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in)
+{
+    if (fcc_ws_fresh(&in->ws) || s->state == NGX_HTTP_FCCHAT_LEAVING) {
+        s->partial = 0;
+
+        if (in->data) {
+            ngx_free(in->data);
+        }
+
+        if (in == s->input) {
+            ngx_free(in);
+            s->input = NULL;
+        }
+
+        return NGX_OK;
+    }
+
+    if (in == s->input) {
+        return NGX_OK;
+    }
+
+    s->input = ngx_alloc(sizeof(ngx_http_fcchat_input_t),
+                         s->member.connection->log);
+    if (s->input == NULL) {
+        s->partial = 0;
+
+        if (in->data) {
+            ngx_free(in->data);
+        }
+
+        return NGX_ERROR;
+    }
+
+    *s->input = *in;
+
+    return NGX_OK;
+}
+
+
 static void
-ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
+ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev)
 {
     u_char  *data;
     size_t   len;
@@ -104,7 +190,7 @@ ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
         return;
     }
 
-    if (ngx_http_fcchat_frame_gather(s, ev) != NGX_OK) {
+    if (ngx_http_fcchat_frame_gather(s, in, ev) != NGX_OK) {
         ngx_http_fcchat_frame_error(s, FCC_WS_INTERNAL, "out of memory");
         return;
     }
@@ -115,12 +201,12 @@ ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
 
     s->partial = 0;
 
-    data = s->in;
-    len = s->in_len;
+    data = in->data;
+    len = in->len;
 
-    s->in = NULL;
-    s->in_len = 0;
-    s->in_size = 0;
+    in->data = NULL;
+    in->len = 0;
+    in->size = 0;
 
     ngx_http_fcchat_frame_message(s, ev->opcode, data, len);
 
@@ -131,16 +217,17 @@ ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
 
 
 static ngx_int_t
-ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
+ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev)
 {
     size_t   size, need;
     u_char  *p;
 
-    need = s->in_len + ev->payload.len;
+    need = in->len + ev->payload.len;
 
-    if (need > s->in_size) {
+    if (need > in->size) {
 
-        size = s->in_size ? s->in_size : NGX_HTTP_FCCHAT_IN_MIN;
+        size = in->size ? in->size : NGX_HTTP_FCCHAT_IN_MIN;
 
         while (size < need) {
             size *= 2;
@@ -151,18 +238,18 @@ ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
             return NGX_ERROR;
         }
 
-        if (s->in) {
-            ngx_memcpy(p, s->in, s->in_len);
-            ngx_free(s->in);
+        if (in->data) {
+            ngx_memcpy(p, in->data, in->len);
+            ngx_free(in->data);
         }
 
-        s->in = p;
-        s->in_size = size;
+        in->data = p;
+        in->size = size;
     }
 
     if (ev->payload.len) {
-        ngx_memcpy(s->in + s->in_len, ev->payload.data, ev->payload.len);
-        s->in_len += ev->payload.len;
+        ngx_memcpy(in->data + in->len, ev->payload.data, ev->payload.len);
+        in->len += ev->payload.len;
     }
 
     return NGX_OK;

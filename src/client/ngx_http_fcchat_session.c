@@ -162,11 +162,6 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->addr.len = c->addr_text.len;
     ngx_memcpy(p, c->addr_text.data, c->addr_text.len);
 
-    /* a character may come as two escapes of six bytes */
-
-    fcc_ws_init(&s->ws, 12 * ctx->conf->length
-                        + NGX_HTTP_FCCHAT_FRAME_OVERHEAD);
-
     s->opened = ngx_current_msec;
     s->last = ngx_current_msec;
     s->before = c->sent;
@@ -255,6 +250,10 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
 
         SSL_set_mode(c->ssl->connection, SSL_MODE_ENABLE_PARTIAL_WRITE
                                          |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+
+        /* 16 KB that only a chain is gathered in, and the 101 was the last */
+
+        ngx_ssl_free_buffer(c);
     }
 #endif
 
@@ -630,7 +629,7 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     }
 
     if (s->partial
-        && ngx_current_msec - s->partial_at >= NGX_HTTP_FCCHAT_PARTIAL_TIME)
+        && ngx_current_msec - s->input->began >= NGX_HTTP_FCCHAT_PARTIAL_TIME)
     {
         ngx_http_fcchat_session_close(s, FCC_WS_POLICY, "unfinished message");
         return;
@@ -661,7 +660,7 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     }
 
     if (s->partial) {
-        next = ngx_min(next, s->partial_at + NGX_HTTP_FCCHAT_PARTIAL_TIME);
+        next = ngx_min(next, s->input->began + NGX_HTTP_FCCHAT_PARTIAL_TIME);
     }
 
     ngx_http_fcchat_wheel_set(s, next);
@@ -701,8 +700,13 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
 
     ngx_http_fcchat_member_free(&s->member);
 
-    if (s->in) {
-        ngx_free(s->in);
+    if (s->input) {
+
+        if (s->input->data) {
+            ngx_free(s->input->data);
+        }
+
+        ngx_free(s->input);
     }
 
     s->worker->sessions--;

@@ -105,11 +105,14 @@ fcc_ws_parse(fcc_ws_t *ws, unsigned char **pos, unsigned char *last,
 int
 fcc_ws_partial(const fcc_ws_t *ws)
 {
-    if (ws->state == FCC_WS_ST_DEAD) {
-        return 0;
-    }
+    return ws->state != FCC_WS_ST_DEAD && !fcc_ws_fresh(ws);
+}
 
-    return ws->state != FCC_WS_ST_HEADER || ws->head > 0 || ws->message != 0;
+
+int
+fcc_ws_fresh(const fcc_ws_t *ws)
+{
+    return ws->state == FCC_WS_ST_HEADER && ws->head == 0 && ws->message == 0;
 }
 
 

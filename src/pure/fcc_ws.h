@@ -110,6 +110,10 @@ int fcc_ws_parse(fcc_ws_t *ws, unsigned char **pos, unsigned char *last,
 /* 1 when the input so far ends inside a frame or a fragmented message */
 int fcc_ws_partial(const fcc_ws_t *ws);
 
+/* 1 when one that was just initialized would do as well from here on: neither
+ * inside of something nor after CLOSE or ERROR */
+int fcc_ws_fresh(const fcc_ws_t *ws);
+
 /* writes the header of an unfragmented frame; returns its 2, 4 or 10 bytes */
 size_t fcc_ws_header(unsigned char *p, unsigned opcode, uint64_t len);
 

@@ -252,6 +252,13 @@ ws_cuts(uint64_t max)
 
     for (at = 0; at < ws_in.len; at++) {
         ws_feed(&ws, &ws_other, at, 1);
+
+        /* in memory of its own: what the old one knew is not there */
+
+        if (fcc_ws_fresh(&ws)) {
+            memset(&ws, 0xa5, sizeof(fcc_ws_t));
+            fcc_ws_init(&ws, max);
+        }
     }
 
     ws_end(&ws, &ws_other);
@@ -458,6 +465,7 @@ ws_test_zero_limit(void)
     is_int(ev.code, 1009, "it is too big");
     is_int(pos - one, 2, "told when the length is known");
     is_int(fcc_ws_partial(&ws), 0, "nothing is awaited after it");
+    is_int(fcc_ws_fresh(&ws), 0, "and nothing can begin");
 }
 
 
@@ -517,6 +525,7 @@ ws_test_partial(void)
         }
 
         is_int(fcc_ws_partial(&ws), want[i] - '0', "partial");
+        is_int(fcc_ws_fresh(&ws), '1' - want[i], "or fresh");
     }
 }
 

@@ -285,7 +285,7 @@ sub memory {
              cells => \%plain, goal => '<= 1.2 KB',
              value => $plain{fcchat}, max => 1229,
              note => sprintf('each of another session; of 100 sessions %.0f B: '
-                             . 'the rest is the cache', $few // 0) },
+                             . 'the rest is the cache and holes', $few // 0) },
            { what => 'with TLS', unit => 'B', cells => { fcchat => $tls } };
 }
 
