@@ -99,7 +99,7 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
         break;
 
     case FCC_BUS_VIEWERS:
-        ngx_http_fcchat_viewers_peer(room, bus.worker.data, bus.n);
+        ngx_http_fcchat_viewers_peer(room, bus.worker.data, bus.n, 0);
         break;
 
     case FCC_BUS_BEAT:

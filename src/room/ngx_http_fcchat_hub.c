@@ -77,6 +77,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
     ngx_queue_init(&hub->outbox);
     ngx_queue_init(&hub->counting);
     ngx_queue_init(&hub->polls);
+    ngx_queue_init(&hub->tallies);
     ngx_queue_init(&hub->stamps);
 
     hub->fanout.handler = ngx_http_fcchat_hub_fanout;
@@ -184,6 +185,8 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
         ngx_queue_remove(q);
         ngx_free(poll);
     }
+
+    ngx_http_fcchat_tallies_destroy(hub);
 
     /* what is not stored by now ends here, and lets go of its rooms */
 
@@ -402,6 +405,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
     }
 
     ngx_http_fcchat_hub_poll_soon(hub);
+    ngx_http_fcchat_tally(hub);
 
     if (ngx_exiting && hub->nrooms == 0) {
         return;

@@ -39,7 +39,7 @@
 #define NGX_HTTP_FCCHAT_REACT_TICK     200      /* ms between counts */
 #define NGX_HTTP_FCCHAT_COUNTS_MAX     64       /* stamps in one count */
 #define NGX_HTTP_FCCHAT_PEERS_MAX      256      /* workers seen in a room */
-#define NGX_HTTP_FCCHAT_PEER_FRESH     5000     /* ms a count is believed */
+#define NGX_HTTP_FCCHAT_PEER_FRESH     4000     /* ms a count is believed */
 #define NGX_HTTP_FCCHAT_STAMPS_MAX     1024     /* of a tenant */
 #define NGX_HTTP_FCCHAT_STAMP_WAIT_MAX 1024     /* reactions that wait */
 #define NGX_HTTP_FCCHAT_TEXT_MAX       65536    /* bytes of a text sent on */
@@ -105,6 +105,7 @@ struct ngx_http_fcchat_hub_s {
     ngx_event_t                     tick;
     ngx_event_t                     poll;       /* some rooms are stale */
     ngx_queue_t                     polls;      /* questions about heads */
+    ngx_queue_t                     tallies;    /* and about viewers */
     ngx_msec_t                      ticked;     /* the last whole tick */
 
     ngx_queue_t                     stamps;     /* tables, one a schema */
@@ -196,6 +197,8 @@ struct ngx_http_fcchat_room_s {
     int64_t                         viewers;    /* told last */
     int64_t                         published;  /* our own count, told last */
     ngx_msec_t                      published_at;
+    int64_t                         tally;      /* told to PostgreSQL last */
+    ngx_msec_t                      tallied_at;
 };
 
 
@@ -457,8 +460,9 @@ void ngx_http_fcchat_bus_publish(ngx_event_t *ev);
 
 /* ---- viewers and counts ---- */
 
+/* the count of another worker, as of so many ms ago */
 void ngx_http_fcchat_viewers_peer(ngx_http_fcchat_room_t *room, u_char *id,
-    int64_t count);
+    int64_t count, ngx_msec_t age);
 
 /* a reader left because the worker exits: tells the others when it was the last
  * of the room here */
@@ -467,6 +471,14 @@ void ngx_http_fcchat_viewers_left(ngx_http_fcchat_room_t *room);
 /* each tick: publishes our count when it is due, tells readers a changed
  * one */
 void ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room);
+
+/* tells readers the count when it is not what they were told */
+void ngx_http_fcchat_viewers_tell(ngx_http_fcchat_room_t *room);
+
+/* each tick: exchanges counts by way of PostgreSQL while the bus is away */
+void ngx_http_fcchat_tally(ngx_http_fcchat_hub_t *hub);
+
+void ngx_http_fcchat_tallies_destroy(ngx_http_fcchat_hub_t *hub);
 
 /* the timer of hub->react: tells v1 readers the counts since the last time */
 void ngx_http_fcchat_counts_handler(ngx_event_t *ev);

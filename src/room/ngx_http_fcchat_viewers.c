@@ -4,8 +4,12 @@
  *
  * Each worker publishes its own count when it has changed, once a second at
  * most, and again every two seconds while it is not 0; a count that was not
- * heard of for five seconds is not believed any more.  So a worker that was
- * killed is forgotten by itself, and joining costs nothing per reader.
+ * heard of for four seconds is not believed any more, which is noticed in less
+ * than one more.  So a worker that was killed is forgotten by itself, and
+ * joining costs nothing per reader.
+ *
+ * While the bus is away counts come by way of PostgreSQL, under the same names,
+ * so that nobody is counted twice when they come both ways.
  */
 
 
@@ -15,22 +19,31 @@
 #include <ngx_http_fcchat_room.h>
 
 
-#define NGX_HTTP_FCCHAT_VIEWERS_REPEAT  2000    /* ms */
+#define NGX_HTTP_FCCHAT_VIEWERS_REPEAT  1500    /* ms, and up to a tick */
 
 
 void
 ngx_http_fcchat_viewers_peer(ngx_http_fcchat_room_t *room, u_char *id,
-    int64_t count)
+    int64_t count, ngx_msec_t age)
 {
     ngx_uint_t               i, n;
+    ngx_msec_t               seen;
     ngx_http_fcchat_peer_t  *peer, *peers;
+
+    seen = ngx_current_msec - age;
 
     for (i = 0; i < room->npeers; i++) {
         peer = &room->peers[i];
 
         if (ngx_memcmp(peer->id, id, FCC_BUS_WORKER_LEN) == 0) {
-            peer->count = count;
-            peer->seen = ngx_current_msec;
+
+            /* what came another way may be younger */
+
+            if ((ngx_msec_int_t) (seen - peer->seen) >= 0) {
+                peer->count = count;
+                peer->seen = seen;
+            }
+
             return;
         }
     }
@@ -62,7 +75,7 @@ ngx_http_fcchat_viewers_peer(ngx_http_fcchat_room_t *room, u_char *id,
 
     ngx_memcpy(peer->id, id, FCC_BUS_WORKER_LEN);
     peer->count = count;
-    peer->seen = ngx_current_msec;
+    peer->seen = seen;
 }
 
 
@@ -101,10 +114,8 @@ ngx_http_fcchat_viewers_left(ngx_http_fcchat_room_t *room)
 void
 ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room)
 {
-    int64_t     count, all;
-    fcc_buf_t   b;
+    int64_t     count;
     ngx_uint_t  i;
-    u_char      buf[FCC_PROTO_OVERHEAD];
 
     /* stale peers make room for new ones */
 
@@ -130,6 +141,17 @@ ngx_http_fcchat_viewers_tick(ngx_http_fcchat_room_t *room)
 
         ngx_http_fcchat_bus_viewers(room, count);
     }
+
+    ngx_http_fcchat_viewers_tell(room);
+}
+
+
+void
+ngx_http_fcchat_viewers_tell(ngx_http_fcchat_room_t *room)
+{
+    int64_t    all;
+    fcc_buf_t  b;
+    u_char     buf[FCC_PROTO_OVERHEAD];
 
     all = ngx_http_fcchat_room_viewers(room);
 

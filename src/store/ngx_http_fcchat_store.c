@@ -91,7 +91,7 @@ ngx_http_fcchat_store_pending(ngx_http_fcchat_store_t *store)
 
 ngx_http_fcchat_store_fate_e
 ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
-    ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema)
+    ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema, const char *file)
 {
     uint32_t                      hash;
     ngx_http_fcchat_store_fate_e  fate;
@@ -121,7 +121,8 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
     }
 
     if (fate == NGX_HTTP_FCCHAT_STORE_MISSING) {
-        hash = ngx_crc32_short(schema->data, schema->len);
+        hash = ngx_crc32_short(schema->data, schema->len)
+               ^ ngx_crc32_short((u_char *) file, ngx_strlen(file));
 
         if (!ngx_http_fcchat_store_quiet(store->schemas,
                                          NGX_HTTP_FCCHAT_STORE_WARNINGS,
@@ -129,10 +130,9 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
         {
             ngx_log_error(NGX_LOG_ERR, store->log, 0,
                           "fcchat: schema \"%V\" lacks what fcchat needs: "
-                          "apply sql/001_fcchat.sql to it (before it "
-                          "sql/seed.sql for a site without Django); "
-                          "PostgreSQL said %s: %V",
-                          schema, job->sqlstate, &job->message);
+                          "apply %s to it (before it sql/seed.sql for a site "
+                          "without Django); PostgreSQL said %s: %V",
+                          schema, file, job->sqlstate, &job->message);
         }
 
         return fate;
@@ -367,6 +367,31 @@ ngx_http_fcchat_store_number(ngx_pool_t *pool, int64_t n)
     ngx_sprintf(p, "%L", n)[0] = '\0';
 
     return (const char *) p;
+}
+
+
+const char *
+ngx_http_fcchat_store_array(ngx_pool_t *pool, int64_t *elts, ngx_uint_t n)
+{
+    u_char      *p, *array;
+    ngx_uint_t   i;
+
+    array = ngx_pnalloc(pool, n * (NGX_INT64_LEN + 1) + sizeof("{}"));
+    if (array == NULL) {
+        return NULL;
+    }
+
+    p = array;
+    *p++ = '{';
+
+    for (i = 0; i < n; i++) {
+        p = ngx_sprintf(p, i ? ",%L" : "%L", elts[i]);
+    }
+
+    *p++ = '}';
+    *p = '\0';
+
+    return (const char *) array;
 }
 
 

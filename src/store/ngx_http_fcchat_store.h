@@ -94,6 +94,16 @@ typedef struct {
 } ngx_http_fcchat_store_head_t;
 
 
+/* how many another worker has in a room, and for how long that is known */
+
+typedef struct {
+    int64_t                         room_id;
+    ngx_str_t                       worker;
+    int64_t                         count;
+    int64_t                         age;        /* ms */
+} ngx_http_fcchat_store_viewers_t;
+
+
 /*
  * The answer to a look-up.  What it points to lives during the handler only.
  * kind says which member is valid, and only when rc is OK.
@@ -104,10 +114,12 @@ typedef struct {
     ngx_str_t                       data;       /* session: session_data */
     ngx_http_fcchat_store_user_t    user;
     ngx_http_fcchat_store_room_t    room;       /* room, events: as of then */
-    ngx_uint_t                      n;          /* stamps, events, heads */
+    ngx_uint_t                      n;          /* of what follows */
     fcc_stamp_t                    *stamps;
     fcc_event_t                    *events;     /* ascending seq */
     ngx_http_fcchat_store_head_t   *heads;
+    ngx_http_fcchat_store_viewers_t
+                                   *viewers;
 } ngx_http_fcchat_store_answer_t;
 
 
@@ -232,6 +244,16 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_heads(
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_epoch(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     ngx_str_t *epoch, ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * Tells what this worker has in each of these rooms, none of them twice, and
+ * asks what the others have that were heard of within 5 s: answer->viewers.
+ * A read-only server is told nothing; a standby knows of nobody.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_viewers(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *worker,
+    int64_t *rooms, int64_t *counts, ngx_uint_t n,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
 
 void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
 

@@ -204,8 +204,6 @@ ngx_http_fcchat_store_heads(ngx_http_fcchat_store_t *store,
     ngx_str_t *schema, int64_t *rooms, ngx_uint_t n,
     ngx_http_fcchat_store_ask_pt handler, void *data)
 {
-    u_char                       *p, *array;
-    ngx_uint_t                    i;
     const char                   *sql, *param;
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
@@ -221,26 +219,12 @@ ngx_http_fcchat_store_heads(ngx_http_fcchat_store_t *store,
                                     "WHERE room_id = ANY ($1::bigint[])",
                                     schema);
 
-    array = ngx_pnalloc(job->pool, n * (NGX_INT64_LEN + 1) + sizeof("{}"));
+    param = ngx_http_fcchat_store_array(job->pool, rooms, n);
 
-    if (sql == NULL || array == NULL) {
-        ngx_http_fcchat_pg_discard(job);
-        return NULL;
-    }
-
-    p = array;
-    *p++ = '{';
-
-    for (i = 0; i < n; i++) {
-        p = ngx_sprintf(p, i ? ",%L" : "%L", rooms[i]);
-    }
-
-    *p++ = '}';
-    *p = '\0';
-
-    param = (const char *) array;
-
-    if (ngx_http_fcchat_pg_query(job, sql, 1, &param) != NGX_OK) {
+    if (sql == NULL
+        || param == NULL
+        || ngx_http_fcchat_pg_query(job, sql, 1, &param) != NGX_OK)
+    {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }

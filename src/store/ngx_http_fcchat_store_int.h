@@ -83,10 +83,14 @@ typedef enum {
 } ngx_http_fcchat_store_fate_e;
 
 
-/* tells the log as well, with bounds; schema: of the job */
+/* the file that most jobs need */
+#define NGX_HTTP_FCCHAT_STORE_FILE  "sql/001_fcchat.sql"
+
+/* tells the log as well, with bounds; schema: of the job; file: what is to be
+ * applied where something is missing */
 ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_fate(
     ngx_http_fcchat_store_t *store, ngx_http_fcchat_pg_job_t *job,
-    ngx_str_t *schema);
+    ngx_str_t *schema, const char *file);
 
 /* tells the log of an answer that is not what the query can give */
 void ngx_http_fcchat_store_malformed(ngx_http_fcchat_store_t *store,
@@ -112,6 +116,10 @@ void ngx_http_fcchat_store_hurry(ngx_http_fcchat_pg_job_t *job,
 
 /* a decimal number for a parameter, or NULL */
 const char *ngx_http_fcchat_store_number(ngx_pool_t *pool, int64_t n);
+
+/* n of them as a bigint[], or NULL */
+const char *ngx_http_fcchat_store_array(ngx_pool_t *pool, int64_t *elts,
+    ngx_uint_t n);
 
 
 /* the rows of the job's n-th result when it has so many columns, else -1 */
@@ -146,6 +154,7 @@ struct ngx_http_fcchat_store_ask_s {
     void                          *data;
     ngx_http_fcchat_store_read_pt  read;
     ngx_str_t                      schema;
+    const char                    *file;        /* of sql/ that it needs */
 
     ngx_uint_t                    *asking;      /* its schema's, in the store */
     ngx_http_fcchat_pg_job_t      *job;

@@ -64,6 +64,7 @@ ngx_http_fcchat_store_ask(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
 
     ask->schema.len = schema->len;
     ask->store = store;
+    ask->file = NGX_HTTP_FCCHAT_STORE_FILE;
     ask->job = job;
     ask->asking = &store->asking[ngx_crc32_short(schema->data, schema->len)
                                  % NGX_HTTP_FCCHAT_STORE_ASKING];
@@ -144,7 +145,9 @@ ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
 
     ngx_memzero(&answer, sizeof(ngx_http_fcchat_store_answer_t));
 
-    switch (ngx_http_fcchat_store_fate(ask->store, job, &ask->schema)) {
+    switch (ngx_http_fcchat_store_fate(ask->store, job, &ask->schema,
+                                       ask->file))
+    {
 
     case NGX_HTTP_FCCHAT_STORE_DONE:
         rc = ask->read(job, &answer);

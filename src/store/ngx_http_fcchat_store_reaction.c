@@ -384,7 +384,8 @@ ngx_http_fcchat_store_group_done(ngx_http_fcchat_pg_job_t *job)
     group = job->data;
     group->job = NULL;
 
-    (void) ngx_http_fcchat_store_fate(group->store, job, &group->schema);
+    (void) ngx_http_fcchat_store_fate(group->store, job, &group->schema,
+                                      NGX_HTTP_FCCHAT_STORE_FILE);
 
     if (job->status != NGX_HTTP_FCCHAT_PG_UNAVAILABLE) {
         ngx_http_fcchat_store_group_drop(group);

@@ -466,7 +466,9 @@ ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job)
 
     lane->job = NULL;
 
-    switch (ngx_http_fcchat_store_fate(store, job, &lane->sn.str)) {
+    switch (ngx_http_fcchat_store_fate(store, job, &lane->sn.str,
+                                       NGX_HTTP_FCCHAT_STORE_FILE))
+    {
 
     case NGX_HTTP_FCCHAT_STORE_DONE:
         ngx_http_fcchat_store_lane_committed(lane, job);

@@ -15,8 +15,8 @@ use warnings;
 
 use base qw/ Exporter /;
 
-our @EXPORT_OK = qw/ wait_for free_port log_lines workers rss fds top slurp
-                     spawn run_quiet stop_pid tempdir give_to slow asan /;
+our @EXPORT_OK = qw/ wait_for forgive free_port log_lines workers rss fds top
+                     slurp spawn run_quiet stop_pid tempdir give_to slow asan /;
 
 use File::Path ();
 use File::Temp ();
@@ -124,6 +124,24 @@ sub log_lines {
 
     return grep { $_ =~ $re }
            split /^/, slurp($t->testdir() . '/error.log');
+}
+
+
+# Takes these lines out of the error log, and returns how many they were.
+
+sub forgive {
+    my ($t, $re) = @_;
+
+    my $file = $t->testdir() . '/error.log';
+    my @lines = split /^/, slurp($file);
+    my @rest = grep { $_ !~ $re } @lines;
+
+    open my $fh, '+<', $file or return 0;
+    print $fh @rest;
+    truncate $fh, CORE::tell($fh);
+    close $fh;
+
+    return @lines - @rest;
 }
 
 
