@@ -21,7 +21,7 @@ use FC::Util qw/ wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 4 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 5 + 2);
 
 my $c = Checker->new($t);
 my $killed = 0;
@@ -57,7 +57,10 @@ my $told = '';
 
 # 36 are in the room, and the one that asks
 
-wait_for(sub { ($told = viewers()) =~ /^$here$|^@{[$here + 1]}$/ }, 6);
+my $start = time();
+
+wait_for(sub { ($told = viewers()) =~ /^$here$|^@{[$here + 1]}$/ }, 10);
+$c->within(5, time() - $start, 'counted anew');
 like($told, qr/^$here$|^@{[$here + 1]}$/, 'viewers are counted right again');
 
 $_->stop() for $c->nodes();

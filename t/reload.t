@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(43);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(47);
 
 my $site = FC::Site->new($t, workers => 2, more => <<'EOF');
         location ~ ^/kept/(?<room>[\w-]+)/$ {
@@ -45,6 +45,7 @@ $t->run();
 sending($_) for '/ws/chat', '/kept';
 silent();
 again_and_again();
+at_the_door();
 held('absent', 3, 1);
 
 $site->write(main => 'worker_shutdown_timeout 100ms;');
@@ -240,6 +241,30 @@ sub children {
     my $master = slurp($t->testdir() . '/nginx.pid') + 0;
 
     return split ' ', slurp("/proc/$master/task/$master/children");
+}
+
+
+# One that has not been told yet whether it may come in is let in, and out again:
+# nothing else would keep the worker.
+
+sub at_the_door {
+    my $cookie = $site->django->session('bob');
+    my $lock = FC::Crowd->lock($pg, 'django_session');
+    my $ws = FC::WS->connect(port => port(8080), nowait => 1, @v1,
+                             path => '/ws/chat/stream_1/', cookie => $cookie);
+
+    ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'a handshake waits');
+
+    my @old = renewed();
+
+    $lock->release();
+    $ws->handshake();
+    is($ws->status(), 101, 'it is answered by the worker that leaves');
+    to_the_end($ws);
+    is($ws->{close}, '1012 restart', 'which then says goodbye');
+    ok(wait_for(sub { !alive(@old) }, 3), 'and has left');
+
+    return;
 }
 
 

@@ -241,6 +241,7 @@ struct ngx_http_fcchat_worker_s {
     ngx_log_t                      *log;
 
     ngx_uint_t                      sessions;
+    ngx_uint_t                      waiting;    /* handshakes */
     u_char                         *recv;       /* RECV_SIZE, shared */
 
     ngx_queue_t                     wheel[NGX_HTTP_FCCHAT_WHEEL_SLOTS];
@@ -279,6 +280,7 @@ struct ngx_http_fcchat_ctx_s {
     ngx_str_t                       key;
     unsigned                        v1:1;
     unsigned                        pending:1;      /* r->main->count is held */
+    unsigned                        holding:1;      /* the wheel's timer */
     ngx_uint_t                      code;           /* close with, after 101 */
     const char                     *reason;
     size_t                          since_len;  /* 0: it asks for nothing */
@@ -475,6 +477,16 @@ void ngx_http_fcchat_session_log(ngx_http_fcchat_session_t *s);
 void ngx_http_fcchat_wheel_set(ngx_http_fcchat_session_t *s, ngx_msec_t at);
 
 void ngx_http_fcchat_wheel_init(ngx_http_fcchat_worker_t *worker);
+
+/*
+ * A handshake waits for an answer, and has it or is gone: the timer runs
+ * meanwhile, as nothing else would keep a worker that exits.
+ */
+void ngx_http_fcchat_wheel_hold(ngx_http_fcchat_worker_t *worker);
+void ngx_http_fcchat_wheel_release(ngx_http_fcchat_worker_t *worker);
+
+/* stops the timer when neither a session nor a handshake is left */
+void ngx_http_fcchat_wheel_rest(ngx_http_fcchat_worker_t *worker);
 
 
 /* ---- commands ---- */

@@ -237,6 +237,10 @@ ngx_http_fcchat_ctx_cleanup(void *data)
     ngx_http_fcchat_auth_forget(&ctx->auth);
     ngx_http_fcchat_room_forget(&ctx->waiter);
 
+    if (ctx->holding) {
+        ngx_http_fcchat_wheel_release(ctx->worker);
+    }
+
     if (ctx->takeover.posted) {
         ngx_delete_posted_event(&ctx->takeover);
     }
@@ -504,6 +508,8 @@ ngx_http_fcchat_wait(ngx_http_fcchat_ctx_t *ctx)
 
     if (!ctx->pending) {
         ctx->pending = 1;
+        ctx->holding = 1;
+        ngx_http_fcchat_wheel_hold(ctx->worker);
         r->main->count++;
         r->read_event_handler = ngx_http_test_reading;
         r->write_event_handler = ngx_http_request_empty_handler;

@@ -711,9 +711,7 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
 
     s->worker->sessions--;
 
-    if (s->worker->sessions == 0 && s->worker->tick.timer_set) {
-        ngx_del_timer(&s->worker->tick);
-    }
+    ngx_http_fcchat_wheel_rest(s->worker);
 
     ngx_http_fcchat_session_end(s);
 }

@@ -4,8 +4,8 @@
  *
  * A session stands in the slot of the tick it is due at; one that is due more
  * than a turn later stays when its slot comes by.  The timer runs only while
- * there are sessions, and is not cancelable: a worker that exits stays until
- * the last one has said goodbye.
+ * there are sessions, or handshakes that wait for PostgreSQL, and is not
+ * cancelable: a worker that exits stays until the last one has said goodbye.
  */
 
 
@@ -125,7 +125,39 @@ ngx_http_fcchat_wheel_handler(ngx_event_t *ev)
         }
     }
 
-    if (worker->sessions && !ev->timer_set) {
+    if ((worker->sessions || worker->waiting) && !ev->timer_set) {
         ngx_add_timer(ev, NGX_HTTP_FCCHAT_WHEEL_TICK);
+    }
+}
+
+
+void
+ngx_http_fcchat_wheel_hold(ngx_http_fcchat_worker_t *worker)
+{
+    worker->waiting++;
+
+    if (!worker->tick.timer_set) {
+        ngx_add_timer(&worker->tick, NGX_HTTP_FCCHAT_WHEEL_TICK);
+    }
+}
+
+
+void
+ngx_http_fcchat_wheel_release(ngx_http_fcchat_worker_t *worker)
+{
+    worker->waiting--;
+
+    ngx_http_fcchat_wheel_rest(worker);
+}
+
+
+void
+ngx_http_fcchat_wheel_rest(ngx_http_fcchat_worker_t *worker)
+{
+    if (worker->sessions == 0
+        && worker->waiting == 0
+        && worker->tick.timer_set)
+    {
+        ngx_del_timer(&worker->tick);
     }
 }

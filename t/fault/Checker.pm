@@ -27,7 +27,8 @@ package Checker;
 #
 # new() takes the options of FC::Site, and nodes (2), senders (8), rate (10 a
 # second each), readers (24), old (4: readers of the old protocol), others (3,
-# in another room), size (bytes of a text), log ("warn", the error log's level).
+# in another room), size (bytes of a text), start (a function that starts nginx
+# for a Test::Nginx, instead of its run()), log ("warn", the error log's level).
 # A cluster of PostgreSQL is made that keeps the times of commits.
 
 use strict;
@@ -62,7 +63,8 @@ sub new {
 
     my %site = map { $_ => $o{$_} }
                grep { exists $o{$_} }
-               qw/ main events http server location more redis database bus /;
+               qw/ main events http server location more redis database bus
+                   daemon /;
 
     $self->{pg} = ref $o{pg} eq 'FC::Pg' ? $o{pg} : Checker->pg(%{$o{pg} || {}});
 
@@ -178,7 +180,7 @@ sub stats { return shift->call('stats', @_) }
 sub run {
     my ($self) = @_;
 
-    $_->run() for @{$self->{t}};
+    $self->{start} ? $self->{start}->($_) : $_->run() for @{$self->{t}};
 
     $self->add('stream_1', senders => $self->many($self->{senders}),
                readers => $self->many($self->{readers}),

@@ -15,8 +15,9 @@ package FC::Site;
 #
 # new() takes pg and redis (options of their new(), or objects), and pieces of
 # configuration: main, events, http, server, location (of the chat), more
-# (locations beside it), listen (default 8080), file (default nginx.conf), and
-# database => 0 or bus => 0, which leave out fcchat_postgres and fcchat_redis.
+# (locations beside it), listen (default 8080), file (default nginx.conf), daemon
+# (default off), and database => 0 or bus => 0, which leave out fcchat_postgres
+# and fcchat_redis.
 # write() makes the file anew with other pieces, for a reload.
 #
 # A second node of the same site:
@@ -72,7 +73,8 @@ sub write {
 
     my %c = (map({ $_ => $self->{$_} // '' }
                  qw/ main events http server location more /),
-             workers => $self->{workers}, listen => $self->{listen});
+             workers => $self->{workers}, listen => $self->{listen},
+             daemon => $self->{daemon} // 'off');
 
     $c{postgres} = $self->{database}
                    ? 'fcchat_postgres "' . $self->{pg}->dsn() . '";' : '';
@@ -92,7 +94,7 @@ sub conf {
     return <<'EOF';
 %%TEST_GLOBALS%%
 
-daemon off;
+daemon [[daemon]];
 worker_processes [[workers]];
 [[main]]
 
