@@ -20,6 +20,7 @@ use Bench::Load;
 use Bench::Server;
 
 our $quick = 0;
+my %floor;      # sockets => us of CPU a delivery
 
 our @rows = (
     [ 'fanout-1000', 'one message to 1,000 sockets',
@@ -125,7 +126,30 @@ sub fan_out {
 
     return { what => 'CPU a delivery', unit => 'us', cells => $cpu,
              goal => $limit ? "<= $limit x floor" : '', value => $x,
-             max => $limit, times => 'floor', note => losses($runs) };
+             max => $limit, times => 'floor',
+             note => losses($runs) . bend($n, $cpu) };
+}
+
+
+# Why a delivery to so many costs another time than one to 1,000: what a message
+# costs once is shared by fewer, or the kernel's state of all the sockets fits
+# into no cache, and then the floor shows it as well.
+
+sub bend {
+    my ($n, $cpu) = @_;
+    my ($ours, $floor) = @$cpu{qw/ fcchat floor /};
+
+    $floor{$n} = $floor;
+
+    return '' if !$ours || !$floor;
+
+    return sprintf '; above the floor: %.0f us a message, shared by %d',
+                   ($ours - $floor) * $n, $n if $n < 1000;
+
+    return '' if $n == 1000 || !$floor{1000};
+
+    return sprintf '; the floor bends too: %.2f us to 1,000, %.2f here',
+                   $floor{1000}, $floor;
 }
 
 
@@ -291,10 +315,15 @@ sub memory {
 
 
 sub rooms {
+    my %b = map { $_ => grown('fcchat', 10000, rooms => $_) } 1, 100, 10000;
+
     return map {
         { what => 'memory of a socket, rooms: ' . $_, unit => 'B',
-          cells => { fcchat => grown('fcchat', 10000, rooms => $_) } };
-    } 1, 100, 10000;
+          cells => { fcchat => $b{$_} },
+          $_ == 10000
+          ? (note => sprintf 'a room is %.0f B, shared by all in it',
+                             $b{10000} - $b{1}) : () };
+    } sort { $a <=> $b } keys %b;
 }
 
 
