@@ -445,9 +445,27 @@ ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s)
      * keeps a reset from overtaking it.
      */
 
-    if (s->failed && c->ssl == NULL) {
-        (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
+    if (!s->failed) {
+        return;
     }
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+
+        /* the alert "close_notify" is the end of what we write; once */
+
+        if (c->ssl->no_send_shutdown
+            || SSL_shutdown(c->ssl->connection) < 0)
+        {
+            ERR_clear_error();
+            return;
+        }
+
+        c->ssl->no_send_shutdown = 1;
+    }
+#endif
+
+    (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
 }
 
 

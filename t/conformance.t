@@ -1,0 +1,77 @@
+#!/usr/bin/perl
+
+# RFC 6455 case by case (t/conformance/run): the echo, without TLS and with it,
+# and the chat, which shares its codec, as far as that needs no echo.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use Test::Nginx;
+
+use FC::Site;
+use FC::Util qw/ run_quiet top /;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+# the greatest message that a location can be told to take
+
+use constant LIMIT => 12 * 16384 + 1024;
+
+my $t = Test::Nginx->new()->has(qw/http http_ssl rewrite/)->plan(5);
+my $dir = $t->testdir();
+
+run_quiet({}, 'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',
+          '-days', 1, '-subj', '/CN=localhost', '-keyout', "$dir/key.pem",
+          '-out', "$dir/cert.pem");
+
+my $site = FC::Site->new(
+    $t, http => 'ssl_certificate %%TESTDIR%%/cert.pem;'
+                . ' ssl_certificate_key %%TESTDIR%%/key.pem;',
+    server => 'listen 127.0.0.1:8443 ssl;', more => <<'END');
+        location /echo {
+            fcchat_echo;
+            fcchat_message_length 16384;
+        }
+END
+
+$site->django()->user('alice');
+
+my $cookie = 'sessionid=' . $site->django()->session('alice');
+
+$t->run();
+
+cases('the echo', 247, 'ws', port(8080), '/echo');
+cases('the echo over TLS', 247, 'wss', port(8443), '/echo');
+cases('sizes', 54, 'ws', port(8080), '/echo', '--limit', LIMIT, 9);
+cases('the chat', 0, 'ws', port(8080), '/ws/chat/stream_1/', '--chat',
+      '--cookie', $cookie);
+cases('the chat over TLS', 0, 'wss', port(8443), '/ws/chat/stream_1/',
+      '--chat', '--cookie', $cookie);
+
+
+# n: how many cases there must be; 0: as many as there are
+
+sub cases {
+    my ($name, $n, $scheme, $port, $path, @arg) = @_;
+
+    my @only = grep { /^\d$/ } @arg;
+    my @options = grep { !/^\d$/ } @arg;
+
+    open(my $out, '-|', '/usr/bin/python3', top() . '/t/conformance/run',
+         @options, "$scheme://127.0.0.1:$port$path", @only) or die $!;
+
+    my @lines = <$out>;
+    close $out;
+
+    my $passed = (pop @lines // '') =~ /^(\d+) of (\d+) cases passed$/
+                 && $1 == $2 && $1 > 0 && ($n == 0 || $1 == $n);
+
+    ok($passed && $? == 0, $name) or diag(@lines);
+}
