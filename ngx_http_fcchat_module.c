@@ -128,12 +128,28 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, prefix),
       &ngx_http_fcchat_prefix_post },
 
-    /* the schema; may hold variables */
+    /* the schema, which may hold variables; "domain": look the Host up */
     { ngx_string("fcchat_tenant"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_fcchat_set_tenant,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, tenant),
+      NULL },
+
+    /* django-tenants' tables of domains and of tenants */
+    { ngx_string("fcchat_tenant_tables"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE2,
+      ngx_http_fcchat_set_tables,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /* how long the answer to a look-up of a Host is trusted */
+    { ngx_string("fcchat_tenant_cache"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, tenant_cache),
       NULL },
 
     /* the name of the room; may hold variables */
@@ -440,6 +456,9 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->pg = NGX_CONF_UNSET_PTR;
     conf->redis = NGX_CONF_UNSET_PTR;
     conf->tenant = NGX_CONF_UNSET_PTR;
+    conf->domain = NGX_CONF_UNSET;
+    conf->tables = NGX_CONF_UNSET_PTR;
+    conf->tenant_cache = NGX_CONF_UNSET_MSEC;
     conf->room = NGX_CONF_UNSET_PTR;
     conf->secrets = NGX_CONF_UNSET_PTR;
     conf->engine = NGX_CONF_UNSET_UINT;
@@ -474,6 +493,9 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->prefix, prev->prefix, "fcchat");
     ngx_conf_merge_str_value(conf->media, prev->media, "/media/");
     ngx_conf_merge_ptr_value(conf->tenant, prev->tenant, NULL);
+    ngx_conf_merge_value(conf->domain, prev->domain, 0);
+    ngx_conf_merge_ptr_value(conf->tables, prev->tables, NULL);
+    ngx_conf_merge_msec_value(conf->tenant_cache, prev->tenant_cache, 60000);
     ngx_conf_merge_ptr_value(conf->room, prev->room, NULL);
     ngx_conf_merge_ptr_value(conf->secrets, prev->secrets, NULL);
     ngx_conf_merge_uint_value(conf->engine, prev->engine,
@@ -550,6 +572,13 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fcchat\" in location \"%V\" needs "
                            "\"fcchat_secret_key_file\"", &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->domain && conf->tables == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fcchat_tenant domain\" in location \"%V\" needs "
+                           "\"fcchat_tenant_tables\"", &clcf->name);
         return NGX_CONF_ERROR;
     }
 

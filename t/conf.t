@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(178);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(199);
 
 my $d = $t->testdir();
 
@@ -95,7 +95,7 @@ is(tested(location => "$ready fcchat;"), 'ok', 'a chat');
 # values
 
 for my $name (qw/ fcchat_ping fcchat_timeout fcchat_session_cache
-                  fcchat_session_age /)
+                  fcchat_session_age fcchat_tenant_cache /)
 {
     wrong("$name $_", qq("$name" directive must have a time as "30s"))
         for 'x', '-1s', '1.5s', '""', '5z';
@@ -239,6 +239,12 @@ like(said(http => 'fcchat_secret_key_file open;'),
 
 is(tested(http => "$_ \$nowhere;"), qq([emerg] unknown "nowhere" variable\n),
    "$_, unknown variable") for qw/ fcchat_tenant fcchat_room /;
+wrong("fcchat_tenant_tables $_ b", qq(invalid names of tables "$_" and "b",)
+      . ' each must be "name" or "schema.name" of letters, digits and "_"')
+    for 'a-b', 'a.b.c', '.a', 'a.', "a'", 'x' x 64;
+wrong('fcchat_tenant_tables a', 'invalid number of arguments in'
+      . ' "fcchat_tenant_tables" directive');
+right("fcchat_tenant_tables $_") for 'a b', 'x.Y_1 z.a', 'x' x 63 . ' b';
 wrong('fcchat_auth_backends', 'invalid number of arguments in'
       . ' "fcchat_auth_backends" directive');
 right('fcchat_auth_backends a.B c.D');
@@ -261,7 +267,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_refuse http', 'fcchat_message_length 5',
            'fcchat_html_escape on', 'fcchat_ping 1s', 'fcchat_timeout 90s',
            'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
-           'fcchat_log off', 'fcchat_history 5');
+           'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
+           'fcchat_tenant_cache 1s');
 
 for my $directive (@all) {
     my ($name) = $directive =~ /^(\w+)/;
@@ -288,6 +295,14 @@ like(tested(location => 'fcchat;'), qr/^\Q$needs\E "fcchat_postgres" in /,
      'no fcchat_postgres');
 like(tested(location => "$pg; fcchat;"),
      qr/^\Q$needs\E "fcchat_secret_key_file" in /, 'no key');
+like(tested(http => 'fcchat_tenant domain;', location => "$ready fcchat;"),
+     qr/"fcchat_tenant domain" in location "\/x\/" needs "fcchat_tenant_tables"/,
+     'no tables');
+is(tested(http => 'fcchat_tenant domain;', server => 'fcchat_tenant_tables a b;',
+          location => "$ready fcchat;"), 'ok', 'tables from the server');
+is(tested(http => 'fcchat_tenant domain;',
+          location => "$ready fcchat; fcchat_tenant x;"), 'ok',
+   'a schema below "domain"');
 is(tested(location => 'fcchat_echo;'), 'ok', 'an echo needs none');
 
 is(tested(http => $ready, location => 'fcchat;'), 'ok', 'from http');

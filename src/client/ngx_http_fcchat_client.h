@@ -35,6 +35,8 @@
 #define NGX_HTTP_FCCHAT_LEAVE_TIME      1000    /* ms, when the worker leaves */
 #define NGX_HTTP_FCCHAT_DRAIN_TIME      5000    /* ms at most, to leave in */
 #define NGX_HTTP_FCCHAT_NEGATIVE_TIME   3000    /* ms an unknown key is known */
+#define NGX_HTTP_FCCHAT_TENANTS_MAX     1024    /* hosts of a worker: known,
+                                                 * unknown, asked for */
 
 #define NGX_HTTP_FCCHAT_WHEEL_SLOTS     256     /* a power of two */
 #define NGX_HTTP_FCCHAT_WHEEL_TICK      250     /* ms */
@@ -54,6 +56,7 @@
 typedef struct ngx_http_fcchat_worker_s   ngx_http_fcchat_worker_t;
 typedef struct ngx_http_fcchat_session_s  ngx_http_fcchat_session_t;
 typedef struct ngx_http_fcchat_ctx_s      ngx_http_fcchat_ctx_t;
+typedef struct ngx_http_fcchat_tenants_s  ngx_http_fcchat_tenants_t;
 
 
 /* ---- configuration ---- */
@@ -88,7 +91,10 @@ typedef struct {
     ngx_str_t                       prefix;
     ngx_str_t                       media;
 
-    ngx_http_complex_value_t       *tenant;     /* or NULL: public */
+    ngx_http_complex_value_t       *tenant;     /* or NULL: public, or */
+    ngx_flag_t                      domain;     /* the Host's */
+    const char                     *tables;     /* SQL, or NULL */
+    ngx_msec_t                      tenant_cache;
     ngx_http_complex_value_t       *room;       /* or NULL: last segment */
 
     fcc_django_secrets_t           *secrets;
@@ -153,6 +159,10 @@ char *ngx_http_fcchat_set_postgres(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fcchat_set_tenant(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -168,6 +178,55 @@ char *ngx_http_fcchat_conf_hub(ngx_conf_t *cf,
 
 /* what the session cache's digests of a location begin with */
 void ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf);
+
+
+/* ---- whose a host is ---- */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_TENANT_OK = 0,
+    NGX_HTTP_FCCHAT_TENANT_NONE,
+    NGX_HTTP_FCCHAT_TENANT_UNAVAILABLE,
+    NGX_HTTP_FCCHAT_TENANT_MISS         /* wait for it */
+} ngx_http_fcchat_tenant_e;
+
+
+/* embedded by whoever asks; schema is NULL unless rc is OK, and lives during
+ * ready() only */
+
+typedef struct ngx_http_fcchat_tenant_waiter_s
+    ngx_http_fcchat_tenant_waiter_t;
+
+struct ngx_http_fcchat_tenant_waiter_s {
+    ngx_queue_t                     queue;
+    ngx_uint_t                      waits;
+    void                          (*ready)(ngx_http_fcchat_tenant_waiter_t *w,
+                                        ngx_http_fcchat_tenant_e rc,
+                                        ngx_str_t *schema);
+};
+
+
+/* what PostgreSQL and django-tenants allow as a schema, and a log can show */
+ngx_uint_t ngx_http_fcchat_tenant_valid(ngx_str_t *schema);
+
+/*
+ * The schema of a host, by the tables of the location.  host is in lower case
+ * and without a port.  TENANT_OK: *schema is set, and lives until the next
+ * call; TENANT_NONE; TENANT_UNAVAILABLE; TENANT_MISS: w->ready will be called,
+ * not from inside.  One question at a time for a host.
+ */
+ngx_http_fcchat_tenant_e ngx_http_fcchat_tenant(
+    ngx_http_fcchat_worker_t *worker, ngx_http_fcchat_hub_t *hub,
+    ngx_http_fcchat_loc_conf_t *conf, ngx_str_t *host,
+    ngx_http_fcchat_tenant_waiter_t *w, ngx_str_t *schema);
+
+/* stops waiting; idempotent */
+void ngx_http_fcchat_tenant_forget(ngx_http_fcchat_tenant_waiter_t *w);
+
+/* NULL without memory */
+ngx_http_fcchat_tenants_t *ngx_http_fcchat_tenants_create(ngx_log_t *log);
+
+/* at the worker's exit, before its hubs'; whoever waits gets UNAVAILABLE */
+void ngx_http_fcchat_tenants_destroy(ngx_http_fcchat_tenants_t *tenants);
 
 
 /* ---- who somebody is ---- */
@@ -256,6 +315,8 @@ struct ngx_http_fcchat_worker_s {
 
     ngx_rbtree_t                    flights;    /* questions about cookies */
     ngx_rbtree_node_t               flights_sentinel;
+
+    ngx_http_fcchat_tenants_t      *tenants;
 };
 
 
@@ -287,6 +348,7 @@ struct ngx_http_fcchat_ctx_s {
     u_char                          since[NGX_HTTP_FCCHAT_SINCE_MAX];
     ngx_http_fcchat_user_t          user;
     ngx_http_fcchat_room_t         *room;           /* a ref is held */
+    ngx_http_fcchat_tenant_waiter_t tenant;
     ngx_http_fcchat_auth_waiter_t   auth;
     ngx_http_fcchat_waiter_t        waiter;
     ngx_event_t                     takeover;

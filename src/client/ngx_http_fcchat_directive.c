@@ -313,6 +313,59 @@ ngx_http_fcchat_set_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_fcchat_set_tenant(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->domain != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "domain") == 0) {
+        lcf->domain = 1;
+        lcf->tenant = NULL;
+        return NGX_CONF_OK;
+    }
+
+    lcf->domain = 0;
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+char *
+ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->tables != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->tables = ngx_http_fcchat_store_tenant_sql(cf->pool, &value[1],
+                                                   &value[2]);
+
+    if (lcf->tables == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid names of tables \"%V\" and \"%V\", each "
+                           "must be \"name\" or \"schema.name\" of letters, "
+                           "digits and \"_\"", &value[1], &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_fcchat_loc_conf_t *lcf = conf;

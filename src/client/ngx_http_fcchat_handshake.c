@@ -4,10 +4,12 @@
  * auth_request have had their say.
  *
  *     headers, Origin, cookie's and names' form    nothing is asked for these
- *       --> who is it        auth(): the cache, or one question at a time
- *         --> which room     room_get(): open here, or one question at a time
- *           --> 101, sent and flushed
- *             --> the session takes over, from a posted event
+ *       --> whose host is it tenant(): the worker's cache, or one question;
+ *           |                only for "fcchat_tenant domain"
+ *           --> who is it        auth(): the cache, or one question at a time
+ *             --> which room     room_get(): open here, or one question
+ *               --> 101, sent and flushed
+ *                 --> the session takes over, from a posted event
  *
  * Where a step waits, the request's count is raised once and the handler
  * returns NGX_DONE; every later step ends in finish(), upgrade() or nothing.
@@ -32,7 +34,11 @@ static ngx_http_fcchat_ctx_t *ngx_http_fcchat_ctx(ngx_http_request_t *r,
 static void ngx_http_fcchat_since(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx);
-static ngx_uint_t ngx_http_fcchat_schema_valid(ngx_str_t *schema);
+static ngx_int_t ngx_http_fcchat_place(ngx_http_fcchat_ctx_t *ctx);
+static ngx_int_t ngx_http_fcchat_placed(ngx_http_fcchat_ctx_t *ctx,
+    ngx_http_fcchat_tenant_e rc, ngx_str_t *schema);
+static void ngx_http_fcchat_tenant_ready(ngx_http_fcchat_tenant_waiter_t *w,
+    ngx_http_fcchat_tenant_e rc, ngx_str_t *schema);
 static ngx_int_t ngx_http_fcchat_identify(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
     ngx_http_fcchat_auth_e rc);
@@ -101,7 +107,8 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    return ngx_http_fcchat_identify(ctx);
+    return conf->domain ? ngx_http_fcchat_place(ctx)
+                        : ngx_http_fcchat_identify(ctx);
 }
 
 
@@ -191,6 +198,7 @@ ngx_http_fcchat_ctx(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
 
     ngx_http_fcchat_since(ctx);
 
+    ctx->tenant.ready = ngx_http_fcchat_tenant_ready;
     ctx->auth.ready = ngx_http_fcchat_auth_ready;
     ctx->waiter.ready = ngx_http_fcchat_room_ready;
 
@@ -234,6 +242,7 @@ ngx_http_fcchat_ctx_cleanup(void *data)
 {
     ngx_http_fcchat_ctx_t *ctx = data;
 
+    ngx_http_fcchat_tenant_forget(&ctx->tenant);
     ngx_http_fcchat_auth_forget(&ctx->auth);
     ngx_http_fcchat_room_forget(&ctx->waiter);
 
@@ -270,6 +279,10 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
                                        "bad room name");
     }
 
+    if (ctx->conf->domain) {
+        return NGX_DECLINED;
+    }
+
     if (ctx->conf->tenant == NULL) {
         ngx_str_set(&ctx->schema, "public");
         return NGX_DECLINED;
@@ -281,7 +294,7 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (!ngx_http_fcchat_schema_valid(&ctx->schema)) {
+    if (!ngx_http_fcchat_tenant_valid(&ctx->schema)) {
         return ngx_http_fcchat_decline(ctx, NGX_HTTP_NOT_FOUND,
                                        "no such room");
     }
@@ -317,29 +330,71 @@ ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx)
 }
 
 
-/* what PostgreSQL and django-tenants allow; it is quoted all the same */
+/*
+ * django_tenants.middleware.main: the host without its port (nginx has taken
+ * it off, as well as a last dot, and has made the rest lower case) and without
+ * one leading "www.".
+ */
 
-static ngx_uint_t
-ngx_http_fcchat_schema_valid(ngx_str_t *schema)
+static ngx_int_t
+ngx_http_fcchat_place(ngx_http_fcchat_ctx_t *ctx)
 {
-    ngx_uint_t  i;
+    ngx_str_t                 host, schema;
+    ngx_http_fcchat_tenant_e  rc;
 
-    if (schema->len == 0
-        || schema->len > NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX
-        || fcc_utf8_length(schema->data, schema->len) < 0)
-    {
-        return 0;
+    host = ctx->request->headers_in.server;
+
+    if (host.len >= 4 && ngx_strncmp(host.data, "www.", 4) == 0) {
+        host.data += 4;
+        host.len -= 4;
     }
 
-    /* it is told in the log, and may be the client's choice */
+    rc = ngx_http_fcchat_tenant(ctx->worker, ctx->hub, ctx->conf, &host,
+                                &ctx->tenant, &schema);
 
-    for (i = 0; i < schema->len; i++) {
-        if (schema->data[i] < 0x20 || schema->data[i] == 0x7f) {
-            return 0;
-        }
+    if (rc == NGX_HTTP_FCCHAT_TENANT_MISS) {
+        return ngx_http_fcchat_wait(ctx);
     }
 
-    return schema->len < 3 || ngx_strncmp(schema->data, "pg_", 3) != 0;
+    return ngx_http_fcchat_placed(ctx, rc, &schema);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_placed(ngx_http_fcchat_ctx_t *ctx,
+    ngx_http_fcchat_tenant_e rc, ngx_str_t *schema)
+{
+    if (rc == NGX_HTTP_FCCHAT_TENANT_NONE) {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_NOT_FOUND,
+                                       "no such room");
+    }
+
+    if (rc != NGX_HTTP_FCCHAT_TENANT_OK) {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "the chat is not available");
+    }
+
+    ctx->schema.data = ngx_pstrdup(ctx->request->pool, schema);
+    if (ctx->schema.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->schema.len = schema->len;
+
+    return ngx_http_fcchat_identify(ctx);
+}
+
+
+static void
+ngx_http_fcchat_tenant_ready(ngx_http_fcchat_tenant_waiter_t *w,
+    ngx_http_fcchat_tenant_e rc, ngx_str_t *schema)
+{
+    ngx_http_fcchat_ctx_t  *ctx;
+
+    ctx = (ngx_http_fcchat_ctx_t *)
+              ((u_char *) w - offsetof(ngx_http_fcchat_ctx_t, tenant));
+
+    ngx_http_fcchat_finish(ctx, ngx_http_fcchat_placed(ctx, rc, schema));
 }
 
 

@@ -50,7 +50,11 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
     worker->hubs = ngx_calloc(conf->hubs.nelts
                               * sizeof(ngx_http_fcchat_hub_t *) + 1, log);
 
-    if (worker->recv == NULL || worker->hubs == NULL) {
+    worker->tenants = ngx_http_fcchat_tenants_create(log);
+
+    if (worker->recv == NULL || worker->hubs == NULL
+        || worker->tenants == NULL)
+    {
         ngx_http_fcchat_worker_destroy(worker);
         return NULL;
     }
@@ -78,6 +82,10 @@ ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
     ngx_uint_t  i;
 
     ngx_http_fcchat_worker_goodbye(worker);
+
+    if (worker->tenants) {
+        ngx_http_fcchat_tenants_destroy(worker->tenants);
+    }
 
     ngx_http_fcchat_auth_destroy(worker);
 

@@ -120,6 +120,22 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
         return NGX_HTTP_FCCHAT_STORE_NOWHERE;
     }
 
+    if (fate == NGX_HTTP_FCCHAT_STORE_MISSING && file == NULL) {
+
+        if (!ngx_http_fcchat_store_quiet(store->classes,
+                                         NGX_HTTP_FCCHAT_STORE_CLASSES,
+                                         1, 60))
+        {
+            ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                          "fcchat: the database lacks what "
+                          "fcchat_tenant_tables names; "
+                          "PostgreSQL said %s: %V",
+                          job->sqlstate, &job->message);
+        }
+
+        return fate;
+    }
+
     if (fate == NGX_HTTP_FCCHAT_STORE_MISSING) {
         hash = ngx_crc32_short(schema->data, schema->len)
                ^ ngx_crc32_short((u_char *) file, ngx_strlen(file));

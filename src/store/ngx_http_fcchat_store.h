@@ -111,7 +111,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_fcchat_store_rc_e      rc;
-    ngx_str_t                       data;       /* session: session_data */
+    ngx_str_t                       data;       /* session: session_data;
+                                                 * tenant: the schema's name */
     ngx_http_fcchat_store_user_t    user;
     ngx_http_fcchat_store_room_t    room;       /* room, events: as of then */
     ngx_uint_t                      n;          /* of what follows */
@@ -195,6 +196,22 @@ ngx_uint_t ngx_http_fcchat_store_pending(ngx_http_fcchat_store_t *store);
 /* django_session by key, alive by the database's clock: answer->data */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_session(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *key,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * The statement for tenant() below, in the pool, from the names of
+ * django-tenants' tables: NAME (in public) or SCHEMA.NAME, of letters, digits
+ * and underscores.  NULL when they are no such names, or without memory.
+ */
+const char *ngx_http_fcchat_store_tenant_sql(ngx_pool_t *pool,
+    ngx_str_t *domains, ngx_str_t *tenants);
+
+/*
+ * The tenant that has host as a domain: answer->data is its schema's name as
+ * the table has it, not checked.  sql outlives the store.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_tenant(
+    ngx_http_fcchat_store_t *store, const char *sql, ngx_str_t *host,
     ngx_http_fcchat_store_ask_pt handler, void *data);
 
 /* accounts_user by id: answer->user, active or not */

@@ -16,6 +16,10 @@
 #define NGX_HTTP_FCCHAT_STORE_IDENT_LEN                                       \
     (2 * NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX + sizeof("\"\""))
 
+/* "schema"."table" and its NUL; neither has a '"' in it */
+#define NGX_HTTP_FCCHAT_STORE_TABLE_LEN                                       \
+    (2 * NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX + sizeof("\"\".\"\""))
+
 #define NGX_HTTP_FCCHAT_STORE_WARNINGS  64
 #define NGX_HTTP_FCCHAT_STORE_CLASSES   8
 #define NGX_HTTP_FCCHAT_STORE_ASKING    64
@@ -87,7 +91,8 @@ typedef enum {
 #define NGX_HTTP_FCCHAT_STORE_FILE  "sql/001_fcchat.sql"
 
 /* tells the log as well, with bounds; schema: of the job; file: what is to be
- * applied where something is missing */
+ * applied where something is missing, or NULL: the tables of
+ * fcchat_tenant_tables are */
 ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_fate(
     ngx_http_fcchat_store_t *store, ngx_http_fcchat_pg_job_t *job,
     ngx_str_t *schema, const char *file);
@@ -113,6 +118,9 @@ ngx_int_t ngx_http_fcchat_store_path(ngx_http_fcchat_pg_job_t *job,
     ngx_str_t *schema);
 void ngx_http_fcchat_store_hurry(ngx_http_fcchat_pg_job_t *job,
     const char *ms);
+
+/* a text for a parameter; NULL for one with a NUL, or without memory */
+const char *ngx_http_fcchat_store_param(ngx_pool_t *pool, ngx_str_t *value);
 
 /* a decimal number for a parameter, or NULL */
 const char *ngx_http_fcchat_store_number(ngx_pool_t *pool, int64_t n);

@@ -28,8 +28,6 @@ static ngx_int_t ngx_http_fcchat_store_ask_later(
     ngx_http_fcchat_store_ask_t *ask);
 static void ngx_http_fcchat_store_ask_again(ngx_event_t *ev);
 static void ngx_http_fcchat_store_ask_end(ngx_http_fcchat_store_ask_t *ask);
-static const char *ngx_http_fcchat_store_param(ngx_pool_t *pool,
-    ngx_str_t *value);
 static ngx_int_t ngx_http_fcchat_store_session_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_user_read(
@@ -312,7 +310,7 @@ ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask)
 }
 
 
-static const char *
+const char *
 ngx_http_fcchat_store_param(ngx_pool_t *pool, ngx_str_t *value)
 {
     u_char  *p;
