@@ -22,8 +22,8 @@ package FC::Pg;
 # tables => 0 leaves the database empty.  The tables are Django's, in the
 # schema "localhost", with sql/*.sql applied there.  A cluster takes also dir,
 # listen (addresses), auth (initdb's, default trust) with peer => 1 for psql to
-# come as the server's own user, hba (the whole of pg_hba.conf), and login()
-# sets the role that dsn() names from then on.
+# come as the server's own user, hba (the whole of pg_hba.conf), wrap (a command
+# that runs the server); login() sets the role that dsn() names from then on.
 
 use strict;
 use warnings;
@@ -171,6 +171,7 @@ sub start {
 
     $self->{pid} = spawn({ log => $log, user => 'postgres',
                            deathsig => 'QUIT' },
+                         @{$self->{wrap} || []},
                          bindir() . '/postgres', '-D', "$self->{dir}/data");
 
     wait_for(sub { $self->ready() }, 30)
@@ -187,7 +188,8 @@ sub ready {
 
     my @line = split /\n/, slurp("$self->{dir}/data/postmaster.pid");
 
-    return @line >= 8 && $line[0] == $self->{pid} && $line[7] =~ /^ready/;
+    return @line >= 8 && $line[0] == $self->{pid}
+           && $line[7] =~ /^(?:ready|standby)/;
 }
 
 
