@@ -38,6 +38,10 @@ ngx_http_fcchat_pg_prepare_send(ngx_http_fcchat_pg_conn_t *conn,
 {
     ngx_http_fcchat_pg_statement_t  *st;
 
+    /* it may come from a connection that was lost while it was sent */
+
+    q->parsing = 0;
+
     st = (q->prepared && !job->plain)
          ? ngx_http_fcchat_pg_statement(conn, q->sql) : NULL;
 
@@ -49,7 +53,6 @@ ngx_http_fcchat_pg_prepare_send(ngx_http_fcchat_pg_conn_t *conn,
     }
 
     q->statement = st;
-    q->parsing = 0;
 
     if (st->state == NGX_HTTP_FCCHAT_PG_NEW) {
         (void) ngx_snprintf((u_char *) st->name, sizeof(st->name),
