@@ -276,7 +276,9 @@ ngx_http_fcchat_redis_handler(ngx_event_t *ev)
     }
 
     if (ev->write) {
+        conn->writing = 1;
         redisAsyncHandleWrite(conn->ac);
+        conn->writing = 0;
 
     } else {
         redisAsyncHandleRead(conn->ac);
@@ -327,6 +329,14 @@ static void
 ngx_http_fcchat_redis_add_write(void *data)
 {
     ngx_http_fcchat_redis_conn_t *conn = data;
+
+    /* a command goes within this turn; the kernel is asked to tell when there
+     * is room only where there was none, or where it connects still */
+
+    if (conn->state != NGX_HTTP_FCCHAT_REDIS_CONNECTING && !conn->writing) {
+        ngx_post_event(conn->c->write, &ngx_posted_events);
+        return;
+    }
 
     if (ngx_http_fcchat_net_want(conn->c->write, 1) != NGX_OK) {
         ngx_http_fcchat_redis_fail(conn->redis, "no event for the socket");

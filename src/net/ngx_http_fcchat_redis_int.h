@@ -57,6 +57,7 @@ struct ngx_http_fcchat_redis_conn_s {
     ngx_event_t                       timer;    /* of connecting and login */
 
     unsigned                          closing:1;    /* by us */
+    unsigned                          writing:1;    /* hiredis does */
     unsigned                          odd:1;        /* refused an answer */
     unsigned                          complained:1;
 };

@@ -8,6 +8,10 @@
  * subscribed a moment ago is "stale" and asked for at once: only from the
  * confirmation on can nothing be missed.
  *
+ * The fan-out has two queues: rooms that have something new, which is sent in
+ * the turn that brought it, and rooms whose walk goes on, a slice a turn.  So a
+ * small room does not stand behind a large one.  Each has a slice of a turn.
+ *
  * Late arrivals: an answer about heads may name rooms that were closed since;
  * they are looked up again by their id.  Timers are cancelable: rooms alone
  * never keep an exiting worker.
@@ -33,6 +37,9 @@ typedef struct {
 
 static ngx_int_t ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub);
 static void ngx_http_fcchat_hub_fanout(ngx_event_t *ev);
+static void ngx_http_fcchat_hub_walk(ngx_event_t *ev);
+static void ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub,
+    ngx_queue_t *queue);
 static void ngx_http_fcchat_hub_tick(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_poll(ngx_event_t *ev);
 static ngx_uint_t ngx_http_fcchat_hub_polling(ngx_http_fcchat_hub_t *hub,
@@ -74,6 +81,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
 
     ngx_queue_init(&hub->all);
     ngx_queue_init(&hub->dirty);
+    ngx_queue_init(&hub->walking);
     ngx_queue_init(&hub->outbox);
     ngx_queue_init(&hub->counting);
     ngx_queue_init(&hub->polls);
@@ -81,6 +89,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
     ngx_queue_init(&hub->stamps);
 
     hub->fanout.handler = ngx_http_fcchat_hub_fanout;
+    hub->walk.handler = ngx_http_fcchat_hub_walk;
     hub->publish.handler = ngx_http_fcchat_bus_publish;
     hub->react.handler = ngx_http_fcchat_counts_handler;
     hub->react.cancelable = 1;
@@ -89,12 +98,14 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
     hub->poll.handler = ngx_http_fcchat_hub_poll;
 
     hub->fanout.data = hub;
+    hub->walk.data = hub;
     hub->publish.data = hub;
     hub->react.data = hub;
     hub->tick.data = hub;
     hub->poll.data = hub;
 
     hub->fanout.log = log;
+    hub->walk.log = log;
     hub->publish.log = log;
     hub->react.log = log;
     hub->tick.log = log;
@@ -223,6 +234,10 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
         ngx_delete_posted_event(&hub->fanout);
     }
 
+    if (hub->walk.posted) {
+        ngx_delete_posted_event(&hub->walk);
+    }
+
     if (hub->publish.posted) {
         ngx_delete_posted_event(&hub->publish);
     }
@@ -321,17 +336,43 @@ ngx_http_fcchat_hub_scratch(ngx_http_fcchat_hub_t *hub, size_t size)
 static void
 ngx_http_fcchat_hub_fanout(ngx_event_t *ev)
 {
+    ngx_http_fcchat_hub_t  *hub;
+
+    hub = ev->data;
+
+    ngx_http_fcchat_hub_slice(hub, &hub->dirty);
+
+    if (!ngx_queue_empty(&hub->dirty)) {
+        ngx_post_event(&hub->fanout, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+ngx_http_fcchat_hub_walk(ngx_event_t *ev)
+{
+    ngx_http_fcchat_hub_t  *hub;
+
+    hub = ev->data;
+
+    ngx_http_fcchat_hub_slice(hub, &hub->walking);
+}
+
+
+/* what is left of a room's walk waits behind the others' */
+
+static void
+ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub, ngx_queue_t *queue)
+{
     ngx_int_t                budget;
     ngx_uint_t               i, again;
     ngx_queue_t             *q;
-    ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_room_t  *room;
 
-    hub = ev->data;
     budget = NGX_HTTP_FCCHAT_WALK_BUDGET;
 
-    while (budget > 0 && !ngx_queue_empty(&hub->dirty)) {
-        q = ngx_queue_head(&hub->dirty);
+    while (budget > 0 && !ngx_queue_empty(queue)) {
+        q = ngx_queue_head(queue);
         room = ngx_queue_data(q, ngx_http_fcchat_room_t, dirty);
 
         ngx_queue_remove(q);
@@ -349,12 +390,12 @@ ngx_http_fcchat_hub_fanout(ngx_event_t *ev)
 
         if (again && !room->in_dirty) {
             room->in_dirty = 1;
-            ngx_queue_insert_tail(&hub->dirty, &room->dirty);
+            ngx_queue_insert_tail(&hub->walking, &room->dirty);
         }
     }
 
-    if (!ngx_queue_empty(&hub->dirty)) {
-        ngx_post_event(&hub->fanout, &ngx_posted_next_events);
+    if (!ngx_queue_empty(&hub->walking)) {
+        ngx_post_event(&hub->walk, &ngx_posted_next_events);
     }
 }
 

@@ -97,7 +97,9 @@ struct ngx_http_fcchat_hub_s {
     ngx_uint_t                      nrooms;
 
     ngx_queue_t                     dirty;      /* have something to send */
+    ngx_queue_t                     walking;    /* and have sent some of it */
     ngx_event_t                     fanout;
+    ngx_event_t                     walk;
     ngx_queue_t                     outbox;     /* have something to publish */
     ngx_event_t                     publish;
     ngx_queue_t                     counting;   /* have counts of reactions */
