@@ -131,13 +131,17 @@ ngx_http_fcchat_redis_published(redisAsyncContext *ac, void *data,
 
     /* NULL when the connection ends */
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ERROR || conn->complained) {
+    if (reply == NULL
+        || reply->type != REDIS_REPLY_ERROR
+        || conn->redis->complained)
+    {
         return;
     }
 
-    /* a lasting refusal (an ACL) would else fill the log */
+    /* a lasting refusal (an ACL) would else fill the log, with each message or
+     * with each try to connect */
 
-    conn->complained = 1;
+    conn->redis->complained = 1;
 
     len = ngx_http_fcchat_net_line(text, sizeof(text), reply->str);
 
@@ -381,6 +385,7 @@ ngx_http_fcchat_redis_beat(ngx_http_fcchat_redis_t *redis, ngx_str_t *payload)
                   "fcchat redis %V is up", &redis->conf->url);
 
     redis->away = 0;
+    redis->complained = 0;
 
     ngx_http_fcchat_redis_post(redis);
 }

@@ -61,7 +61,6 @@ ngx_http_fcchat_redis_open(ngx_http_fcchat_redis_conn_t *conn)
 
     conn->closing = 0;
     conn->odd = 0;
-    conn->complained = 0;
 
     ac = conf->path ? redisAsyncConnectUnix(conf->path)
                     : redisAsyncConnect(conf->host, (int) conf->port);

@@ -59,7 +59,6 @@ struct ngx_http_fcchat_redis_conn_s {
     unsigned                          closing:1;    /* by us */
     unsigned                          writing:1;    /* hiredis does */
     unsigned                          odd:1;        /* refused an answer */
-    unsigned                          complained:1;
 };
 
 
@@ -109,6 +108,7 @@ struct ngx_http_fcchat_redis_s {
     unsigned                          told:1;
     unsigned                          failed:1;
     unsigned                          away:1;       /* was logged */
+    unsigned                          complained:1; /* since it was up */
     unsigned                          stop:1;
 };
 
