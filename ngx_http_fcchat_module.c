@@ -96,6 +96,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       (void *) NGX_HTTP_FCCHAT_ECHO },
 
+    /* tells what is counted, as JSON, Prometheus's text or a page */
+    { ngx_string("fcchat_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_fcchat_set_service,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      (void *) NGX_HTTP_FCCHAT_STATUS },
+
     /* size of the shared memory of the session cache, in bytes */
     { ngx_string("fcchat_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -415,6 +423,8 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
      *
      *     cmcf->used = 0;
      *     cmcf->zone = NULL;
+     *     cmcf->status = 0;
+     *     cmcf->stat = NULL;
      *     cmcf->worker = NULL;
      */
 
@@ -596,6 +606,14 @@ ngx_http_fcchat_init(ngx_conf_t *cf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
 
+    if (cmcf->status) {
+        cmcf->stat = ngx_http_fcchat_stat_zone(cf, &ngx_http_fcchat_module);
+
+        if (cmcf->stat == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     if (cmcf->hubs.nelts == 0) {
         return NGX_OK;
     }
@@ -634,6 +652,10 @@ ngx_http_fcchat_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    if (cmcf->stat) {
+        ngx_http_fcchat_stat_attach(cmcf->stat, cycle->log);
+    }
+
     cmcf->worker = ngx_http_fcchat_worker_create(cmcf, cycle->log);
 
     if (cmcf->worker == NULL) {
@@ -659,4 +681,6 @@ ngx_http_fcchat_exit_process(ngx_cycle_t *cycle)
         ngx_http_fcchat_worker_destroy(cmcf->worker);
         cmcf->worker = NULL;
     }
+
+    ngx_http_fcchat_stat_detach();
 }

@@ -32,6 +32,7 @@ typedef struct {
 } ngx_http_fcchat_flight_t;
 
 
+static void ngx_http_fcchat_auth_count(ngx_http_fcchat_auth_e cached);
 static void ngx_http_fcchat_auth_digest(ngx_http_fcchat_loc_conf_t *conf,
     ngx_str_t *schema, ngx_str_t *cookie, u_char *digest);
 static ngx_http_fcchat_auth_e ngx_http_fcchat_auth_failed(
@@ -80,6 +81,8 @@ ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
 
     cached = ngx_http_fcchat_cache_get(zone, digest, user);
 
+    ngx_http_fcchat_auth_count(cached);
+
     if (cached != NGX_HTTP_FCCHAT_AUTH_MISS) {
         return cached;
     }
@@ -111,6 +114,26 @@ ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
     w->waits = 1;
 
     return NGX_HTTP_FCCHAT_AUTH_MISS;
+}
+
+
+static void
+ngx_http_fcchat_auth_count(ngx_http_fcchat_auth_e cached)
+{
+    switch (cached) {
+
+    case NGX_HTTP_FCCHAT_AUTH_OK:
+        ngx_http_fcchat_stat_inc(CACHE_HIT);
+        break;
+
+    case NGX_HTTP_FCCHAT_AUTH_NONE:
+        ngx_http_fcchat_stat_inc(CACHE_NONE);
+        break;
+
+    default:
+        ngx_http_fcchat_stat_inc(CACHE_MISS);
+        break;
+    }
 }
 
 

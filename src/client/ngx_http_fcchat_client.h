@@ -63,7 +63,8 @@ typedef struct ngx_http_fcchat_tenants_s  ngx_http_fcchat_tenants_t;
 
 typedef enum {
     NGX_HTTP_FCCHAT_CHAT = 1,
-    NGX_HTTP_FCCHAT_ECHO
+    NGX_HTTP_FCCHAT_ECHO,
+    NGX_HTTP_FCCHAT_STATUS
 } ngx_http_fcchat_service_e;
 
 
@@ -129,6 +130,8 @@ typedef struct {
     ngx_uint_t                      used;   /* locations that serve anything */
     size_t                          zone_size;
     ngx_shm_zone_t                 *zone;
+    ngx_uint_t                      status; /* locations that tell */
+    ngx_shm_zone_t                 *stat;   /* NULL: none does */
     ngx_http_fcchat_worker_t       *worker; /* of this process, or NULL */
 } ngx_http_fcchat_main_conf_t;
 
@@ -362,8 +365,11 @@ struct ngx_http_fcchat_ctx_s {
 };
 
 
-/* the content handler of "fcchat" and "fcchat_echo" */
+/* the content handler of all locations that serve something */
 ngx_int_t ngx_http_fcchat_handler(ngx_http_request_t *r);
+
+/* that of "fcchat_status" */
+ngx_int_t ngx_http_fcchat_status(ngx_http_request_t *r);
 
 /* what a handshake asks for, read from its headers */
 
@@ -395,6 +401,10 @@ ngx_int_t ngx_http_fcchat_origin_check(ngx_http_request_t *r,
  */
 ngx_int_t ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
+
+/* counts a handshake that is refused with this status, or with the close code
+ * that says the same */
+void ngx_http_fcchat_refused(ngx_uint_t status);
 
 /*
  * Sends the 101, then opens the session from a posted event.  Returns what a

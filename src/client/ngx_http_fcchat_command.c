@@ -233,6 +233,8 @@ ngx_http_fcchat_command_error(ngx_http_fcchat_session_t *s,
                    + FCC_PROTO_EXPANSION * 4 * FCC_PROTO_CID_MAX];
     fcc_buf_t  b;
 
+    ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_ERRORS, err->code, 1);
+
     fcc_buf_init(&b, buf, sizeof(buf));
 
     if (s->v1) {
@@ -252,6 +254,8 @@ ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason)
     u_char     buf[FCC_PROTO_OVERHEAD];
     fcc_buf_t  b;
     fcc_str_t  epoch;
+
+    ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_RESETS, reason, 1);
 
     epoch.len = s->room->epoch_len;
     epoch.data = s->room->epoch;

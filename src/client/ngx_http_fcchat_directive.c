@@ -126,6 +126,10 @@ ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
     cmcf->used++;
 
+    if (lcf->service == NGX_HTTP_FCCHAT_STATUS) {
+        cmcf->status++;
+    }
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_fcchat_handler;
 

@@ -261,6 +261,7 @@ ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len)
 {
     s->messages++;
+    ngx_http_fcchat_stat_inc(RECEIVED);
 
     if (s->echo) {
         ngx_http_fcchat_session_reply(s, opcode, data, len);

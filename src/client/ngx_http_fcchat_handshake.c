@@ -63,6 +63,10 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fcchat_module);
 
+    if (conf->service == NGX_HTTP_FCCHAT_STATUS) {
+        return ngx_http_fcchat_status(r);
+    }
+
     ngx_http_fcchat_headers(r, &conf->cookie, &h);
 
     rc = ngx_http_fcchat_check(r, &h);
@@ -95,10 +99,14 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
 
     rc = ngx_http_fcchat_origin_check(r, conf, &h);
 
+    if (rc == NGX_HTTP_FORBIDDEN) {
+        ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_REFUSED, "origin", 1);
+
+        return ngx_http_fcchat_decline(ctx, rc, "origin not allowed");
+    }
+
     if (rc != NGX_OK) {
-        return rc == NGX_HTTP_FORBIDDEN
-               ? ngx_http_fcchat_decline(ctx, rc, "origin not allowed")
-               : ngx_http_fcchat_refuse(r, rc, "more than one Origin");
+        return ngx_http_fcchat_refuse(r, rc, "more than one Origin");
     }
 
     rc = ngx_http_fcchat_names(ctx);
@@ -522,6 +530,8 @@ ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
     if (!ctx->conf->refuse) {
         return ngx_http_fcchat_refuse(ctx->request, status, text);
     }
+
+    ngx_http_fcchat_refused(status);
 
     switch (status) {
 

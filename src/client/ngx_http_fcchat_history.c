@@ -62,6 +62,7 @@ ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
 
     s->sender->refs++;
     s->reading = 1;
+    ngx_http_fcchat_stat_inc(PAGES);
 
     return NGX_OK;
 }

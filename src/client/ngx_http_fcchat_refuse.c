@@ -26,6 +26,8 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "fcchat refused the handshake with %ui: %s", status, text);
 
+    ngx_http_fcchat_refused(status);
+
     rc = NGX_OK;
 
     switch (status) {
@@ -74,6 +76,57 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     (void) ngx_sprintf(cv.value.data, "%s\n", text);
 
     return ngx_http_send_response(r, status, &type, &cv);
+}
+
+
+/*
+ * A 403 has more than one reason: who refuses with it counts it.
+ */
+
+void
+ngx_http_fcchat_refused(ngx_uint_t status)
+{
+    const char  *reason;
+
+    switch (status) {
+
+    case NGX_HTTP_FORBIDDEN:
+        return;
+
+    case NGX_HTTP_NOT_ALLOWED:
+        reason = "method";
+        break;
+
+    case NGX_HTTP_BAD_REQUEST:
+        reason = "malformed";
+        break;
+
+    case 426:
+        reason = "version";
+        break;
+
+    case NGX_HTTP_UNAUTHORIZED:
+        reason = "no_session";
+        break;
+
+    case NGX_HTTP_NOT_FOUND:
+        reason = "no_room";
+        break;
+
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        reason = "too_many";
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        reason = "unavailable";
+        break;
+
+    default:
+        reason = "other";
+        break;
+    }
+
+    ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_REFUSED, reason, 1);
 }
 
 

@@ -44,6 +44,7 @@ static void ngx_http_fcchat_session_write(ngx_event_t *wev);
 static void ngx_http_fcchat_session_broken(ngx_http_fcchat_member_t *m,
     ngx_uint_t code);
 static void ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_session_count(ngx_uint_t code);
 static void ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s);
 
 
@@ -259,6 +260,9 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
 
     s->worker->sessions++;
 
+    ngx_http_fcchat_stat_gauge(CONNECTIONS, 1);
+    ngx_http_fcchat_stat_inc(OPENED + (s->echo ? 2 : s->v1));
+
     ngx_http_fcchat_wheel_set(s, s->last + ngx_min(s->conf->ping,
                                                    s->conf->timeout));
 
@@ -292,6 +296,7 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
 
     if (len) {
         s->received += len;
+        ngx_http_fcchat_stat_add(BYTES_IN, len);
         ngx_http_fcchat_session_feed(s, early, early + len);
     }
 
@@ -368,6 +373,7 @@ ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s)
         }
 
         s->received += n;
+        ngx_http_fcchat_stat_add(BYTES_IN, n);
         s->last = ngx_current_msec;
         s->pinged = 0;
 
@@ -729,9 +735,24 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
 
     s->worker->sessions--;
 
+    ngx_http_fcchat_stat_gauge(CONNECTIONS, -1);
+    ngx_http_fcchat_session_count(code);
+
     ngx_http_fcchat_wheel_rest(s->worker);
 
     ngx_http_fcchat_session_end(s);
+}
+
+
+static void
+ngx_http_fcchat_session_count(ngx_uint_t code)
+{
+    u_char  text[NGX_INT_T_LEN + 1];
+
+    (void) ngx_sprintf(text, "%ui%Z", code);
+
+    ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_CLOSED,
+                               (const char *) text, 1);
 }
 
 

@@ -288,6 +288,9 @@ ngx_http_fcchat_pg_ready(ngx_http_fcchat_pg_conn_t *conn)
                   "fcchat postgres connection %ui is up", conn->number);
 
     conn->state = NGX_HTTP_FCCHAT_PG_UP;
+    ngx_http_fcchat_stat_inc(PG_CONNECTS);
+    ngx_http_fcchat_stat_gauge(PG_UP, 1);
+
     conn->since = ngx_current_msec;
     conn->away = 0;
     conn->logged = 0;
@@ -370,6 +373,10 @@ ngx_http_fcchat_pg_close(ngx_http_fcchat_pg_conn_t *conn, const char *reason)
         conn->attempt = 0;
     }
 
+    if (conn->state == NGX_HTTP_FCCHAT_PG_UP) {
+        ngx_http_fcchat_stat_inc(PG_LOSSES);
+    }
+
     ngx_http_fcchat_pg_drop(conn);
 
     if (!pg->stop) {
@@ -403,6 +410,10 @@ ngx_http_fcchat_pg_drop(ngx_http_fcchat_pg_conn_t *conn)
         conn->pgc = NULL;
 
         ERR_clear_error();
+    }
+
+    if (conn->state == NGX_HTTP_FCCHAT_PG_UP) {
+        ngx_http_fcchat_stat_gauge(PG_UP, -1);
     }
 
     conn->state = NGX_HTTP_FCCHAT_PG_DOWN;

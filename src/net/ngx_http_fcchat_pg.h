@@ -108,6 +108,7 @@ struct ngx_http_fcchat_pg_job_s {
     /* the pool's */
     ngx_queue_t                     queue;
     ngx_msec_t                      deadline;
+    uint64_t                        sent;       /* us, for the figures */
     ngx_uint_t                      read;       /* results read so far */
     ngx_http_fcchat_pg_lane_e       lane;
     unsigned                        failed:1;   /* message is set */

@@ -20,6 +20,7 @@
 
 #include <ngx_http_fcchat_pg.h>
 #include <ngx_http_fcchat_net.h>
+#include <ngx_http_fcchat_stat.h>
 
 
 #define NGX_HTTP_FCCHAT_PG_LANES      2

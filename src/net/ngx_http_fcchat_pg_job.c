@@ -108,6 +108,7 @@ ngx_http_fcchat_pg_send(ngx_http_fcchat_pg_t *pg,
     job->sqlstate[0] = '\0';
 
     pg->njobs++;
+    ngx_http_fcchat_stat_gauge(PG_QUEUE, 1);
     ngx_queue_insert_tail(&pg->waiting[lane], &job->queue);
 
     /* all jobs of this turn of the event loop go together */
@@ -271,6 +272,8 @@ ngx_http_fcchat_pg_done(ngx_http_fcchat_pg_t *pg,
 {
     job->status = status;
 
+    ngx_http_fcchat_stat->counters[NGX_HTTP_FCCHAT_STAT_PG_JOBS + status]++;
+
     ngx_queue_insert_tail(&pg->done, &job->queue);
 
     ngx_http_fcchat_pg_post(pg);
@@ -291,6 +294,7 @@ ngx_http_fcchat_pg_deliver(ngx_http_fcchat_pg_t *pg)
         job = ngx_queue_data(q, ngx_http_fcchat_pg_job_t, queue);
 
         pg->njobs--;
+        ngx_http_fcchat_stat_gauge(PG_QUEUE, -1);
 
         job->handler(job);
 

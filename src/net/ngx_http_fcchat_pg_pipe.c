@@ -56,6 +56,8 @@ ngx_http_fcchat_pg_pipe_send(ngx_http_fcchat_pg_conn_t *conn,
     ngx_queue_insert_tail(&conn->sent, &job->queue);
     conn->nsent++;
 
+    job->sent = ngx_http_fcchat_stat_now();
+
     if (job->lane == NGX_HTTP_FCCHAT_PG_WRITE) {
         conn->nwrites++;
         conn->limit.cancelable = 0;
@@ -337,6 +339,9 @@ ngx_http_fcchat_pg_pipe_synced(ngx_http_fcchat_pg_conn_t *conn,
     if (tx == PQTRANS_INTRANS || tx == PQTRANS_INERROR) {
         return NGX_ERROR;
     }
+
+    ngx_http_fcchat_stat_time(NGX_HTTP_FCCHAT_STAT_PG_TRIP,
+                              ngx_http_fcchat_stat_now() - job->sent);
 
     ngx_queue_remove(&job->queue);
     conn->nsent--;

@@ -57,6 +57,8 @@ ngx_http_fcchat_redis_create(ngx_http_fcchat_redis_conf_t *conf,
     ngx_http_fcchat_redis_init_event(redis, &redis->post,
                                      ngx_http_fcchat_redis_run);
 
+    ngx_http_fcchat_stat_gauge(REDIS_LINKS, 1);
+
     ngx_http_fcchat_redis_connect(redis);
 
     return redis;
@@ -95,17 +97,20 @@ ngx_http_fcchat_redis_publish(ngx_http_fcchat_redis_t *redis,
     ngx_str_t *channel, ngx_str_t *payload)
 {
     size_t     size;
+    ngx_int_t  rc;
     ngx_str_t  args[3];
 
     if (redis->cmd.state != NGX_HTTP_FCCHAT_REDIS_READY
         || redis->cmd.ac == NULL || redis->failed)
     {
+        ngx_http_fcchat_stat_inc(UNPUBLISHED);
         return NGX_DECLINED;
     }
 
     size = sdslen(redis->cmd.ac->c.obuf) + channel->len + payload->len;
 
     if (size > NGX_HTTP_FCCHAT_REDIS_OUT_MAX) {
+        ngx_http_fcchat_stat_inc(UNPUBLISHED);
         return NGX_DECLINED;
     }
 
@@ -113,9 +118,17 @@ ngx_http_fcchat_redis_publish(ngx_http_fcchat_redis_t *redis,
     args[1] = *channel;
     args[2] = *payload;
 
-    return ngx_http_fcchat_redis_command(&redis->cmd,
-                                         ngx_http_fcchat_redis_published,
-                                         3, args);
+    rc = ngx_http_fcchat_redis_command(&redis->cmd,
+                                       ngx_http_fcchat_redis_published,
+                                       3, args);
+    if (rc == NGX_OK) {
+        ngx_http_fcchat_stat_inc(PUBLISHED);
+
+    } else {
+        ngx_http_fcchat_stat_inc(UNPUBLISHED);
+    }
+
+    return rc;
 }
 
 
@@ -234,6 +247,16 @@ ngx_http_fcchat_redis_run(ngx_event_t *ev)
 
     if (redis->up != redis->told) {
         redis->told = redis->up;
+
+        if (redis->up) {
+            ngx_http_fcchat_stat_inc(REDIS_CONNECTS);
+            ngx_http_fcchat_stat_gauge(REDIS_UP, 1);
+
+        } else {
+            ngx_http_fcchat_stat_inc(REDIS_LOSSES);
+            ngx_http_fcchat_stat_gauge(REDIS_UP, -1);
+        }
+
         redis->handlers.changed(redis->handlers.data, redis->up);
     }
 
@@ -342,6 +365,7 @@ ngx_http_fcchat_redis_send_beat(ngx_http_fcchat_redis_t *redis)
 
     redis->nonce++;
     redis->sent = ngx_current_msec;
+    redis->sent_us = ngx_http_fcchat_stat_now();
     redis->expected = 1;
 
     ngx_str_set(&args[0], "PUBLISH");
@@ -361,6 +385,7 @@ ngx_http_fcchat_redis_send_beat(ngx_http_fcchat_redis_t *redis)
 void
 ngx_http_fcchat_redis_beat(ngx_http_fcchat_redis_t *redis, ngx_str_t *payload)
 {
+    uint64_t    lag;
     ngx_int_t   nonce;
     ngx_uint_t  level;
 
@@ -371,6 +396,11 @@ ngx_http_fcchat_redis_beat(ngx_http_fcchat_redis_t *redis, ngx_str_t *payload)
     }
 
     redis->expected = 0;
+
+    lag = ngx_http_fcchat_stat_now() - redis->sent_us;
+
+    ngx_http_fcchat_stat_time(NGX_HTTP_FCCHAT_STAT_REDIS_TRIP, lag);
+    ngx_http_fcchat_stat->gauges[NGX_HTTP_FCCHAT_STAT_REDIS_LAG] = lag;
 
     if (redis->up || redis->failed) {
         return;

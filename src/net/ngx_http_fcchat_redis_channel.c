@@ -339,6 +339,7 @@ ngx_http_fcchat_redis_channel_message(ngx_http_fcchat_redis_t *redis,
     channel = ngx_http_fcchat_redis_channel_find(redis, name);
 
     if (channel && channel->wanted) {
+        ngx_http_fcchat_stat_inc(BUS_RECEIVED);
         redis->handlers.message(redis->handlers.data, name, payload);
     }
 }

@@ -21,6 +21,7 @@
 
 #include <ngx_http_fcchat_redis.h>
 #include <ngx_http_fcchat_net.h>
+#include <ngx_http_fcchat_stat.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/async.h>
 
@@ -97,6 +98,7 @@ struct ngx_http_fcchat_redis_s {
 
     ngx_uint_t                        nonce;    /* of the last beat */
     ngx_msec_t                        sent;     /* when it went */
+    uint64_t                          sent_us;  /* likewise, for the figures */
     ngx_uint_t                        attempt;
     ngx_msec_t                        since;    /* up since */
 

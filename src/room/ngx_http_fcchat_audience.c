@@ -29,7 +29,7 @@ static uint64_t ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a,
     ngx_uint_t all);
 static void ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m,
     ngx_uint_t code);
-static void ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
+static size_t ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
     ngx_http_fcchat_slot_t *slot);
 
 
@@ -53,8 +53,22 @@ ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
     ngx_http_fcchat_log_append(&a->log, seq, event, header, hlen, payload,
                                len);
 
+    if (event) {
+        ngx_http_fcchat_stat_add(DELIVERIES, a->n);
+
+    } else {
+        ngx_http_fcchat_stat_add(NOTICES, a->n);
+    }
+
     if (a->walk) {
         a->again = 1;
+
+        if (a->later == 0) {
+            a->later = ngx_http_fcchat_stat_now();
+        }
+
+    } else if (a->since == 0 && a->n) {
+        a->since = ngx_http_fcchat_stat_now();
     }
 
     return NGX_OK;
@@ -182,6 +196,10 @@ ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a, ngx_uint_t all)
 static void
 ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m, ngx_uint_t code)
 {
+    if (code == NGX_HTTP_FCCHAT_LAGGED) {
+        ngx_http_fcchat_stat_inc(SLOW);
+    }
+
     ngx_http_fcchat_member_leave(m);
 
     if (!m->dead) {
@@ -193,13 +211,14 @@ ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m, ngx_uint_t code)
 ngx_int_t
 ngx_http_fcchat_audience_walk(ngx_http_fcchat_audience_t *a, ngx_int_t *budget)
 {
+    uint64_t                 bytes;
+    ngx_int_t                had;
     ngx_http_fcchat_slot_t  *slot;
 
-    while (a->walk < a->n) {
+    bytes = 0;
+    had = *budget;
 
-        if (*budget <= 0) {
-            return NGX_AGAIN;
-        }
+    while (a->walk < a->n && *budget > 0) {
 
         slot = &a->slots[a->walk++];
 
@@ -223,10 +242,25 @@ ngx_http_fcchat_audience_walk(ngx_http_fcchat_audience_t *a, ngx_int_t *budget)
             continue;
         }
 
-        ngx_http_fcchat_audience_send(a, slot);
+        bytes += ngx_http_fcchat_audience_send(a, slot);
+    }
+
+    ngx_http_fcchat_stat_add(SENDS, had - *budget);
+    ngx_http_fcchat_stat_add(BYTES_OUT, bytes);
+
+    if (a->walk < a->n) {
+        return NGX_AGAIN;
     }
 
     a->walk = 0;
+
+    if (a->since) {
+        ngx_http_fcchat_stat_time(NGX_HTTP_FCCHAT_STAT_FANOUT,
+                                  ngx_http_fcchat_stat_now() - a->since);
+    }
+
+    a->since = a->later;
+    a->later = 0;
 
     if (a->again) {
         a->again = 0;
@@ -237,14 +271,18 @@ ngx_http_fcchat_audience_walk(ngx_http_fcchat_audience_t *a, ngx_int_t *budget)
 }
 
 
-static void
+/* the bytes that went before the member took over */
+
+static size_t
 ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
     ngx_http_fcchat_slot_t *slot)
 {
-    size_t         len;
+    size_t         len, sent;
     ssize_t        n;
     struct iovec   iov[2];
     struct msghdr  msg;
+
+    sent = 0;
 
     while (slot->pos < a->log.head) {
         iov[0].iov_base = ngx_http_fcchat_log_piece(&a->log, slot->pos, &len);
@@ -272,6 +310,7 @@ ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
 
         if (n > 0) {
             slot->pos += n;
+            sent += n;
         }
 
         if (n != (ssize_t) len) {
@@ -282,9 +321,11 @@ ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
             slot->slow = 1;
 
             (void) ngx_http_fcchat_member_flush(slot->member);
-            return;
+            break;
         }
     }
+
+    return sent;
 }
 
 

@@ -348,6 +348,9 @@ ngx_http_fcchat_room_catchup(ngx_http_fcchat_room_t *room)
                                                  NGX_HTTP_FCCHAT_CATCHUP_LIMIT,
                                                  ngx_http_fcchat_room_caught,
                                                  room);
+    if (room->catchup) {
+        ngx_http_fcchat_stat_inc(CATCHUPS);
+    }
 }
 
 
@@ -538,6 +541,9 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
 
     fcc_buf_init(&b, buf, sizeof(buf));
     fcc_proto_v1_reset(&b, reason, &s, head);
+
+    ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_RESETS, reason,
+                               room->audiences[NGX_HTTP_FCCHAT_V1].n);
 
     ngx_http_fcchat_room_ephemeral(room, NGX_HTTP_FCCHAT_V1, &b);
 

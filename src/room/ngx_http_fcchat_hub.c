@@ -417,6 +417,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
 
     if (whole) {
         hub->ticked = ngx_current_msec;
+        ngx_http_fcchat_stat_rooms_begin(hub);
     }
 
     for (q = ngx_queue_head(&hub->all);
@@ -443,6 +444,13 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
         ngx_http_fcchat_room_recheck(room);
         ngx_http_fcchat_viewers_tick(room);
         ngx_http_fcchat_room_resuming(room);
+
+        ngx_http_fcchat_stat_room(hub, &room->schema, &room->name,
+                                  ngx_http_fcchat_room_members(room));
+    }
+
+    if (whole) {
+        ngx_http_fcchat_stat_rooms_end(ngx_exiting);
     }
 
     ngx_http_fcchat_hub_poll_soon(hub);

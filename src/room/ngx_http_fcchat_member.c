@@ -415,6 +415,7 @@ ngx_http_fcchat_member_send(ngx_http_fcchat_member_t *m, u_char *p, size_t len,
         m->retry = 0;
         m->retry_out = 0;
         m->sent += own ? n : 0;
+        ngx_http_fcchat_stat_add(BYTES_OUT, n);
         return n;
     }
 

@@ -22,6 +22,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <ngx_http_fcchat_log.h>
+#include <ngx_http_fcchat_stat.h>
 
 
 /* bytes a reader may have waiting for it alone; above it is closed */
@@ -59,6 +60,9 @@ struct ngx_http_fcchat_audience_s {
     ngx_uint_t                   waiting;   /* members that want to join */
     size_t                       lag;       /* the largest of any reader */
     ngx_msec_t                   left;      /* when the last reader left */
+    uint64_t                     since;     /* us: the oldest frame that this
+                                             * walk sends, or 0 */
+    uint64_t                     later;     /* and that the next one does */
     ngx_log_t                   *l;
 };
 

@@ -107,6 +107,8 @@ ngx_http_fcchat_react_now(ngx_http_fcchat_room_t *room, int64_t user_id,
     r.stamp_id = stamp->id;
     r.username = *username;
 
+    ngx_http_fcchat_stat_inc(REACTIONS);
+
     ngx_http_fcchat_bus_reaction(room, &r);
     ngx_http_fcchat_room_reaction(room, username, stamp);
 

@@ -110,6 +110,8 @@ ngx_http_fcchat_resume_try(ngx_http_fcchat_room_t *room,
         return NGX_ERROR;
     }
 
+    ngx_http_fcchat_stat_inc(RESUMES);
+
     ngx_http_fcchat_room_dirty(room);
 
     return NGX_OK;
@@ -186,6 +188,9 @@ ngx_http_fcchat_resume_ask(ngx_http_fcchat_room_t *room, int64_t before)
                                                   NGX_HTTP_FCCHAT_CATCHUP_LIMIT,
                                                   ngx_http_fcchat_resume_read,
                                                   room);
+    if (room->backfill) {
+        ngx_http_fcchat_stat_inc(BACKFILLS);
+    }
 }
 
 

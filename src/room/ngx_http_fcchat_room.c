@@ -289,6 +289,7 @@ ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
     ngx_rbtree_insert(&hub->channels, &room->channel.node);
     ngx_queue_insert_tail(&hub->all, &room->queue);
     hub->nrooms++;
+    ngx_http_fcchat_stat_gauge(OPEN_ROOMS, 1);
 
     room->open = 1;
 
@@ -365,6 +366,7 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     ngx_rbtree_delete(&hub->channels, &room->channel.node);
     ngx_queue_remove(&room->queue);
     hub->nrooms--;
+    ngx_http_fcchat_stat_gauge(OPEN_ROOMS, -1);
 
     room->open = 0;
 

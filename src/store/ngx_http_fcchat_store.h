@@ -167,6 +167,7 @@ struct ngx_http_fcchat_store_item_s {
     /* the store's */
     size_t                          size;
     ngx_msec_t                      deadline;
+    uint64_t                        taken;      /* us, for the figures */
     ngx_uint_t                      made_cid;
 };
 

@@ -10,6 +10,7 @@
 
 
 #include <ngx_http_fcchat_store.h>
+#include <ngx_http_fcchat_stat.h>
 
 
 /* "schema" with each '"' doubled, and its NUL */

@@ -187,10 +187,12 @@ ngx_http_fcchat_store_write(ngx_http_fcchat_store_t *store,
     }
 
     item->deadline = ngx_current_msec + NGX_HTTP_FCCHAT_STORE_WAIT;
+    item->taken = ngx_http_fcchat_stat_now();
 
     ngx_queue_insert_tail(&lane->items, &item->queue);
 
     store->nitems++;
+    ngx_http_fcchat_stat_gauge(UNSTORED, 1);
     store->size += item->size;
 
     if (lane->job == NULL && !lane->resting && !lane->event.posted) {
@@ -609,8 +611,20 @@ static void
 ngx_http_fcchat_store_item_done(ngx_http_fcchat_store_t *store,
     ngx_http_fcchat_store_item_t *item)
 {
+    if (item->rc == NGX_HTTP_FCCHAT_STORE_OK) {
+        ngx_http_fcchat_stat_time(NGX_HTTP_FCCHAT_STAT_COMMIT,
+                                  ngx_http_fcchat_stat_now() - item->taken);
+        if (item->again) {
+            ngx_http_fcchat_stat_inc(REPEATS);
+
+        } else {
+            ngx_http_fcchat_stat_inc(MESSAGES);
+        }
+    }
+
     store->nitems--;
     store->size -= item->size;
+    ngx_http_fcchat_stat_gauge(UNSTORED, -1);
 
     item->done(item);
 
