@@ -138,10 +138,10 @@ ngx_http_fcchat_origin_check(ngx_http_request_t *r,
 
     if (conf->origin_same && r->headers_in.host) {
 
-        tls = 0;
-
 #if (NGX_HTTP_SSL)
         tls = r->connection->ssl != NULL;
+#else
+        tls = 0;
 #endif
 
         if (fcc_http_origin_same(&origin, r->headers_in.host->value.data,

@@ -45,6 +45,7 @@ static void ngx_http_fcchat_session_broken(ngx_http_fcchat_member_t *m,
     ngx_uint_t code);
 static void ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_session_count(ngx_uint_t code);
+static void ngx_http_fcchat_session_closed(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s);
 
 
@@ -430,8 +431,6 @@ ngx_http_fcchat_session_write(ngx_event_t *wev)
 static void
 ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s)
 {
-    ngx_connection_t  *c;
-
     if (s->state == NGX_HTTP_FCCHAT_OPEN
         || s->in_todo
         || !ngx_http_fcchat_member_idle(&s->member))
@@ -439,19 +438,28 @@ ngx_http_fcchat_session_sent(ngx_http_fcchat_session_t *s)
         return;
     }
 
-    c = s->member.connection;
-
     if (s->state == NGX_HTTP_FCCHAT_LEAVING) {
         ngx_http_fcchat_session_finish(s, s->code);
         return;
     }
 
-    /*
-     * The peer may still be sending: reading on until it has seen our Close
-     * keeps a reset from overtaking it.
-     */
+    ngx_http_fcchat_session_closed(s);
+}
 
-    if (!s->failed) {
+
+/*
+ * Our Close is out.  After an error the peer may still be sending: reading on
+ * until it has seen the Close keeps a reset from overtaking it.
+ */
+
+static void
+ngx_http_fcchat_session_closed(ngx_http_fcchat_session_t *s)
+{
+    ngx_connection_t  *c;
+
+    c = s->member.connection;
+
+    if (!s->failed || s->in_todo || !ngx_http_fcchat_member_idle(&s->member)) {
         return;
     }
 
@@ -539,7 +547,7 @@ ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s, ngx_uint_t code,
 
     (void) ngx_http_fcchat_member_flush(&s->member);
 
-    ngx_http_fcchat_session_sent(s);
+    ngx_http_fcchat_session_closed(s);
 
     /* the answer may be there already, unread */
 

@@ -142,8 +142,8 @@ void ngx_http_fcchat_redis_channels_tell(ngx_http_fcchat_redis_t *redis);
 void ngx_http_fcchat_redis_channels_expire(ngx_http_fcchat_redis_t *redis);
 
 /* hiredis's callback for whatever comes on the subscribed connection */
-void ngx_http_fcchat_redis_channel_reply(redisAsyncContext *ac, void *reply,
-    void *data);
+void ngx_http_fcchat_redis_channel_reply(redisAsyncContext *ac, void *data,
+    void *privdata);
 
 
 /* ngx_http_fcchat_redis_adapter.c */

@@ -21,6 +21,7 @@ fcc_ws_header(unsigned char *p, unsigned opcode, uint64_t len)
 {
     size_t  i;
 
+    /* cppcheck-suppress ctuArrayIndex ; the caller's array is filled here */
     p[0] = FCC_WS_FIN | (opcode & 0x0f);
 
     if (len < 126) {
