@@ -17,6 +17,8 @@
 
 
 static char *ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_fcchat_key_prefix(ngx_conf_t *cf, void *post,
+    void *data);
 static char *ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_fcchat_token(ngx_conf_t *cf, void *post, void *data);
@@ -34,6 +36,7 @@ static void ngx_http_fcchat_exit_process(ngx_cycle_t *cycle);
 static ngx_conf_enum_t  ngx_http_fcchat_engines[] = {
     { ngx_string("db"), NGX_HTTP_FCCHAT_ENGINE_DB },
     { ngx_string("cached_db"), NGX_HTTP_FCCHAT_ENGINE_CACHED_DB },
+    { ngx_string("cache"), NGX_HTTP_FCCHAT_ENGINE_CACHE },
     { ngx_string("signed_cookies"), NGX_HTTP_FCCHAT_ENGINE_SIGNED_COOKIES },
     { ngx_null_string, 0 }
 };
@@ -60,6 +63,11 @@ static ngx_conf_num_bounds_t  ngx_http_fcchat_history_bounds = {
 
 static ngx_conf_post_t  ngx_http_fcchat_prefix_post = {
     ngx_http_fcchat_prefix
+};
+
+
+static ngx_conf_post_t  ngx_http_fcchat_key_prefix_post = {
+    ngx_http_fcchat_key_prefix
 };
 
 
@@ -183,6 +191,30 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, engine),
       &ngx_http_fcchat_engines },
+
+    /* Redis with the sessions of "cache": a URL, and which database */
+    { ngx_string("fcchat_session_redis"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_session_redis,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /* KEY_PREFIX of Django's cache */
+    { ngx_string("fcchat_session_key_prefix"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, key_prefix),
+      &ngx_http_fcchat_key_prefix_post },
+
+    /* VERSION of Django's cache */
+    { ngx_string("fcchat_session_key_version"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, key_version),
+      NULL },
 
     /* Django's SESSION_COOKIE_NAME */
     { ngx_string("fcchat_session_cookie"),
@@ -369,6 +401,22 @@ ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data)
 
 
 static char *
+ngx_http_fcchat_key_prefix(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_str_t *prefix = data;
+
+    if (prefix->len > NGX_HTTP_FCCHAT_KEY_PREFIX_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "prefix must have at most %d characters",
+                           NGX_HTTP_FCCHAT_KEY_PREFIX_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post, void *data)
 {
     size_t *lag = data;
@@ -432,7 +480,10 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&cmcf->hubs, cf->pool, 1,
                        sizeof(ngx_http_fcchat_hub_conf_t))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&cmcf->caches, cf->pool, 1,
+                          sizeof(ngx_http_fcchat_cache_conf_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -458,6 +509,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
      *     conf->hub = 0;
      *     conf->prefix = { 0, NULL };
      *     conf->media = { 0, NULL };
+     *     conf->cache = 0;
+     *     conf->key_prefix = { 0, NULL };
      *     conf->cookie = { 0, NULL };
      *     conf->salt = "";
      *     conf->origins = NULL;
@@ -472,6 +525,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->room = NGX_CONF_UNSET_PTR;
     conf->secrets = NGX_CONF_UNSET_PTR;
     conf->engine = NGX_CONF_UNSET_UINT;
+    conf->store = NGX_CONF_UNSET_PTR;
+    conf->key_version = NGX_CONF_UNSET_UINT;
     conf->backends = NGX_CONF_UNSET_PTR;
     conf->session_age = NGX_CONF_UNSET;
     conf->session_cache = NGX_CONF_UNSET_MSEC;
@@ -510,6 +565,9 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->secrets, prev->secrets, NULL);
     ngx_conf_merge_uint_value(conf->engine, prev->engine,
                               NGX_HTTP_FCCHAT_ENGINE_DB);
+    ngx_conf_merge_ptr_value(conf->store, prev->store, NULL);
+    ngx_conf_merge_str_value(conf->key_prefix, prev->key_prefix, "");
+    ngx_conf_merge_uint_value(conf->key_version, prev->key_version, 1);
     ngx_conf_merge_str_value(conf->cookie, prev->cookie, "sessionid");
     ngx_conf_merge_sec_value(conf->session_age, prev->session_age, 1209600);
     ngx_conf_merge_msec_value(conf->session_cache, prev->session_cache, 30000);
@@ -590,6 +648,21 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
                            "\"fcchat_tenant domain\" in location \"%V\" needs "
                            "\"fcchat_tenant_tables\"", &clcf->name);
         return NGX_CONF_ERROR;
+    }
+
+    if (conf->engine == NGX_HTTP_FCCHAT_ENGINE_CACHE) {
+
+        if (conf->store == NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"fcchat_session_engine cache\" in location "
+                               "\"%V\" needs \"fcchat_session_redis\"",
+                               &clcf->name);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_fcchat_conf_cache(cf, conf) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
     }
 
     ngx_http_fcchat_conf_salt(conf);

@@ -51,7 +51,8 @@ is(join(' ', sort grep { !$entries{$_} } keys %example), '',
 
 is(join(' ', sort grep { $example{$_}[0] eq '' } keys %example),
    'fcchat fcchat_echo fcchat_postgres fcchat_redis fcchat_room'
-   . ' fcchat_secret_key_file fcchat_status fcchat_tenant_tables',
+   . ' fcchat_secret_key_file fcchat_session_redis fcchat_status'
+   . ' fcchat_tenant_tables',
    'all others are commented out');
 
 my $line = qr/^.{101}/m;

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(199);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(219);
 
 my $d = $t->testdir();
 
@@ -110,7 +110,7 @@ for my $name (qw/ fcchat_html_escape fcchat_detach /) {
 
 wrong("fcchat_session_engine $_", qq(invalid value "$_" in)
       . ' "fcchat_session_engine" directive, it must be "db" or "cached_db" or'
-      . ' "signed_cookies"') for 'DB', 'file';
+      . ' "cache" or "signed_cookies"') for 'DB', 'file';
 wrong('fcchat_refuse 403', 'invalid value "403" in "fcchat_refuse" directive,'
                            . ' it must be "http" or "close"');
 
@@ -239,6 +239,23 @@ like(said(http => 'fcchat_secret_key_file open;'),
 
 is(tested(http => "$_ \$nowhere;"), qq([emerg] unknown "nowhere" variable\n),
    "$_, unknown variable") for qw/ fcchat_tenant fcchat_room /;
+wrong("fcchat_session_redis $_", 'invalid number of a database, "/1" behind'
+      . ' the URL or "db=1" is right, up to 65535')
+    for 'redis://127.0.0.1/x', 'redis://127.0.0.1/0/1', 'unix:/x db=',
+        'unix:/x db=-1', 'unix:/x 1', 'unix:/x db=65536';
+wrong('fcchat_session_redis redis://127.0.0.1/0 db=1',
+      'invalid Redis URL in argument 1: nothing may follow the port: channels'
+      . " are the same in all of Redis's databases");
+wrong('fcchat_session_redis http://x', 'invalid Redis URL in argument 1: not a'
+      . ' URL of Redis: redis://[user:password@]host[:port] or unix:/path is'
+      . ' right');
+right("fcchat_session_redis $_")
+    for 'redis://127.0.0.1', 'redis://127.0.0.1:6379/', 'redis://u:p@[::1]/15',
+        'unix:/x', 'unix:/x db=3';
+wrong('fcchat_session_key_prefix ' . 'x' x 129,
+      'prefix must have at most 128 characters', 'a long prefix');
+wrong('fcchat_session_key_version x', '"fcchat_session_key_version" directive'
+      . ' must have a number');
 wrong("fcchat_tenant_tables $_ b", qq(invalid names of tables "$_" and "b",)
       . ' each must be "name" or "schema.name" of letters, digits and "_"')
     for 'a-b', 'a.b.c', '.a', 'a.', "a'", 'x' x 64;
@@ -268,7 +285,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_html_escape on', 'fcchat_ping 1s', 'fcchat_timeout 90s',
            'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
-           'fcchat_tenant_cache 1s');
+           'fcchat_tenant_cache 1s', 'fcchat_session_redis unix:/x',
+           'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
 
 for my $directive (@all) {
     my ($name) = $directive =~ /^(\w+)/;
@@ -300,6 +318,13 @@ like(tested(http => 'fcchat_tenant domain;', location => "$ready fcchat;"),
      'no tables');
 is(tested(http => 'fcchat_tenant domain;', server => 'fcchat_tenant_tables a b;',
           location => "$ready fcchat;"), 'ok', 'tables from the server');
+like(tested(http => 'fcchat_session_engine cache;',
+            location => "$ready fcchat;"),
+     qr/"fcchat_session_engine cache" in location "\/x\/" needs "fcchat_session_/,
+     'no Redis for sessions');
+is(tested(http => 'fcchat_session_engine cache;',
+          server => 'fcchat_session_redis unix:/x;',
+          location => "$ready fcchat;"), 'ok', 'one from the server');
 is(tested(http => 'fcchat_tenant domain;',
           location => "$ready fcchat; fcchat_tenant x;"), 'ok',
    'a schema below "domain"');

@@ -4,6 +4,8 @@
  *
  *     cookie --> session row --> signature, zlib, JSON --> user row --> hash
  *                (not with signed_cookies)
+ *            --> Redis's value --> zlib, pickle ----------/
+ *                (with cache)
  *
  * A flight is one such chain for one cookie; all that ask meanwhile wait for
  * it. It holds a copy of what it needs and outlives whoever waits: its outcome
@@ -26,6 +28,7 @@ typedef struct {
     ngx_http_fcchat_loc_conf_t   *conf;
     ngx_str_t                     schema;
     ngx_http_fcchat_store_ask_t  *ask;
+    ngx_http_fcchat_redis_get_t  *get;
     ngx_queue_t                   waiters;
     fcc_django_session_t          session;
     u_char                        digest[NGX_HTTP_FCCHAT_DIGEST];
@@ -51,6 +54,11 @@ static void ngx_http_fcchat_auth_user(void *data,
 static void ngx_http_fcchat_auth_done(ngx_http_fcchat_flight_t *f,
     ngx_http_fcchat_auth_e rc, ngx_http_fcchat_user_t *user);
 static void ngx_http_fcchat_auth_free(ngx_http_fcchat_flight_t *f);
+static ngx_int_t ngx_http_fcchat_auth_get(ngx_http_fcchat_flight_t *f,
+    ngx_str_t *cookie);
+static void ngx_http_fcchat_auth_got(void *data,
+    ngx_http_fcchat_redis_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_auth_owner(ngx_http_fcchat_flight_t *f);
 static ngx_uint_t ngx_http_fcchat_auth_backend(ngx_http_fcchat_loc_conf_t *conf,
     fcc_django_session_t *session);
 
@@ -205,6 +213,10 @@ ngx_http_fcchat_auth_start(ngx_http_fcchat_flight_t *f, ngx_str_t *cookie)
         return ngx_http_fcchat_auth_read(f, FCC_DJANGO_COOKIE, cookie);
     }
 
+    if (f->conf->engine == NGX_HTTP_FCCHAT_ENGINE_CACHE) {
+        return ngx_http_fcchat_auth_get(f, cookie);
+    }
+
     f->ask = ngx_http_fcchat_store_session(f->hub->store, &f->schema, cookie,
                                            ngx_http_fcchat_auth_session, f);
 
@@ -224,6 +236,65 @@ ngx_http_fcchat_auth_read(ngx_http_fcchat_flight_t *f,
         return NGX_DECLINED;
     }
 
+    return ngx_http_fcchat_auth_owner(f);
+}
+
+
+/* django.core.cache: KEY_PREFIX:VERSION:key, of sessions.backends.cache */
+
+static ngx_int_t
+ngx_http_fcchat_auth_get(ngx_http_fcchat_flight_t *f, ngx_str_t *cookie)
+{
+    ngx_str_t  key;
+    u_char     buf[NGX_HTTP_FCCHAT_KEY_PREFIX_MAX + NGX_INT_T_LEN
+                   + sizeof("::django.contrib.sessions.cache")
+                   + FCC_DJANGO_KEY_MAX];
+
+    key.data = buf;
+    key.len = ngx_sprintf(buf, "%V:%ui:django.contrib.sessions.cache%V",
+                          &f->conf->key_prefix, f->conf->key_version, cookie)
+              - buf;
+
+    f->get = ngx_http_fcchat_redis_get(f->worker->caches[f->conf->cache], &key,
+                                       ngx_http_fcchat_auth_got, f);
+
+    return f->get ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_http_fcchat_auth_got(void *data, ngx_http_fcchat_redis_answer_t *answer)
+{
+    ngx_int_t                  rc;
+    ngx_http_fcchat_flight_t  *f;
+
+    f = data;
+    f->get = NULL;
+
+    rc = answer->rc;
+
+    if (rc == NGX_OK) {
+        rc = (fcc_django_session_unpickle(answer->value.data,
+                                          answer->value.len, &f->session)
+              == FCC_OK)
+             ? ngx_http_fcchat_auth_owner(f) : NGX_DECLINED;
+    }
+
+    if (rc == NGX_OK) {
+        return;
+    }
+
+    ngx_http_fcchat_auth_done(f, rc == NGX_DECLINED
+                                 ? NGX_HTTP_FCCHAT_AUTH_NONE
+                                 : NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE, NULL);
+}
+
+
+/* asks for the user that the session names */
+
+static ngx_int_t
+ngx_http_fcchat_auth_owner(ngx_http_fcchat_flight_t *f)
+{
     if (!f->session.has_user
         || !ngx_http_fcchat_auth_backend(f->conf, &f->session))
     {
@@ -408,6 +479,11 @@ ngx_http_fcchat_auth_destroy(ngx_http_fcchat_worker_t *worker)
         if (f->ask) {
             ngx_http_fcchat_store_forget(f->ask);
             f->ask = NULL;
+        }
+
+        if (f->get) {
+            ngx_http_fcchat_redis_get_forget(f->get);
+            f->get = NULL;
         }
 
         ngx_http_fcchat_auth_done(f, NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE, NULL);

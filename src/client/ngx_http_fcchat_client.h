@@ -21,6 +21,7 @@
 
 #define NGX_HTTP_FCCHAT_DIGEST          20      /* bytes of SHA-1 */
 #define NGX_HTTP_FCCHAT_SINCE_MAX       64      /* bytes of "EPOCH:SEQ" */
+#define NGX_HTTP_FCCHAT_KEY_PREFIX_MAX  128     /* bytes */
 #define NGX_HTTP_FCCHAT_USERNAME_MAX    640     /* bytes: 150 characters */
 
 #define NGX_HTTP_FCCHAT_RECV_SIZE       16384   /* bytes of one read */
@@ -71,8 +72,17 @@ typedef enum {
 typedef enum {
     NGX_HTTP_FCCHAT_ENGINE_DB = 0,
     NGX_HTTP_FCCHAT_ENGINE_CACHED_DB,
+    NGX_HTTP_FCCHAT_ENGINE_CACHE,
     NGX_HTTP_FCCHAT_ENGINE_SIGNED_COOKIES
 } ngx_http_fcchat_engine_e;
+
+
+/* fcchat_session_redis */
+
+typedef struct {
+    ngx_http_fcchat_redis_conf_t    redis;
+    ngx_uint_t                      db;
+} ngx_http_fcchat_cache_conf_t;
 
 
 /* one value of fcchat_origin */
@@ -100,6 +110,10 @@ typedef struct {
 
     fcc_django_secrets_t           *secrets;
     ngx_uint_t                      engine;
+    ngx_http_fcchat_cache_conf_t   *store;      /* for "cache", or NULL */
+    ngx_uint_t                      cache;      /* then: which */
+    ngx_str_t                       key_prefix;
+    ngx_uint_t                      key_version;
     ngx_str_t                       cookie;
     ngx_array_t                    *backends;   /* ngx_str_t, or NULL: any */
     time_t                          session_age;
@@ -127,6 +141,7 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                     hubs;   /* ngx_http_fcchat_hub_conf_t */
+    ngx_array_t                     caches; /* ngx_http_fcchat_cache_conf_t * */
     ngx_uint_t                      used;   /* locations that serve anything */
     size_t                          zone_size;
     ngx_shm_zone_t                 *zone;
@@ -168,6 +183,8 @@ char *ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fcchat_set_session_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -177,6 +194,10 @@ char *ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /* the hub that a chat location uses, one of the main configuration's */
 char *ngx_http_fcchat_conf_hub(ngx_conf_t *cf,
+    ngx_http_fcchat_loc_conf_t *conf);
+
+/* the connection for sessions that it uses, likewise */
+char *ngx_http_fcchat_conf_cache(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *conf);
 
 /* what the session cache's digests of a location begin with */
@@ -320,6 +341,8 @@ struct ngx_http_fcchat_worker_s {
     ngx_rbtree_node_t               flights_sentinel;
 
     ngx_http_fcchat_tenants_t      *tenants;
+    ngx_http_fcchat_redis_cache_t **caches;     /* as conf->caches */
+    ngx_uint_t                      ncaches;
 };
 
 

@@ -13,6 +13,7 @@
 
 #define NGX_HTTP_FCCHAT_SECRET_MAX       4096       /* bytes of a key's file */
 #define NGX_HTTP_FCCHAT_CONNECTIONS_MAX  64
+#define NGX_HTTP_FCCHAT_DB_MAX           65535      /* databases of Redis */
 
 
 static char *ngx_http_fcchat_explain(char *rv, char *text);
@@ -473,6 +474,70 @@ ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name, fcc_str_t *key)
 }
 
 
+/* redis://...[/N] or unix:/path, and "db=N" */
+
+char *
+ngx_http_fcchat_set_session_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    char       *rv;
+    u_char     *p;
+    ngx_int_t   db;
+    ngx_str_t  *value, url;
+
+    if (lcf->store != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    lcf->store = ngx_pcalloc(cf->pool, sizeof(ngx_http_fcchat_cache_conf_t));
+    if (lcf->store == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+    url = value[1];
+    db = 0;
+
+    if (cf->args->nelts == 3) {
+        db = (ngx_strncmp(value[2].data, "db=", 3) == 0)
+             ? ngx_atoi(value[2].data + 3, value[2].len - 3) : NGX_ERROR;
+
+    } else if (url.len > 8 && ngx_strncmp(url.data, "redis://", 8) == 0) {
+
+        /* as Django has it in LOCATION */
+
+        p = ngx_strlchr(url.data + 8, url.data + url.len, '/');
+
+        if (p && p + 1 < url.data + url.len) {
+            db = ngx_atoi(p + 1, url.data + url.len - p - 1);
+            url.len = p - url.data;
+        }
+    }
+
+    if (db == NGX_ERROR || db > NGX_HTTP_FCCHAT_DB_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number of a database, \"/1\" behind the "
+                           "URL or \"db=1\" is right, up to %d",
+                           NGX_HTTP_FCCHAT_DB_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->store->db = db;
+
+    rv = ngx_http_fcchat_redis_conf(cf, &url, &lcf->store->redis);
+
+    if (rv != NGX_CONF_OK && rv != NGX_CONF_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid Redis URL in argument 1: %s", rv);
+        return NGX_CONF_ERROR;
+    }
+
+    return rv;
+}
+
+
 char *
 ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -651,6 +716,37 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
 }
 
 
+char *
+ngx_http_fcchat_conf_cache(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
+{
+    ngx_uint_t                      i;
+    ngx_http_fcchat_cache_conf_t  **cache;
+    ngx_http_fcchat_main_conf_t    *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
+
+    cache = cmcf->caches.elts;
+
+    for (i = 0; i < cmcf->caches.nelts; i++) {
+
+        if (cache[i] == conf->store) {
+            conf->cache = i;
+            return NGX_CONF_OK;
+        }
+    }
+
+    cache = ngx_array_push(&cmcf->caches);
+    if (cache == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *cache = conf->store;
+    conf->cache = i;
+
+    return NGX_CONF_OK;
+}
+
+
 static ngx_uint_t
 ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b)
 {
@@ -704,6 +800,14 @@ ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf)
     ngx_sha1_update(&sha1, conf->pg->conninfo.data, conf->pg->conninfo.len);
     ngx_sha1_update(&sha1, &conf->engine, sizeof(conf->engine));
     ngx_sha1_update(&sha1, &conf->session_age, sizeof(conf->session_age));
+
+    if (conf->engine == NGX_HTTP_FCCHAT_ENGINE_CACHE) {
+        ngx_sha1_update(&sha1, conf->store->redis.url.data,
+                        conf->store->redis.url.len);
+        ngx_sha1_update(&sha1, &conf->store->db, sizeof(conf->store->db));
+        ngx_sha1_update(&sha1, conf->key_prefix.data, conf->key_prefix.len);
+        ngx_sha1_update(&sha1, &conf->key_version, sizeof(conf->key_version));
+    }
 
     for (i = 0; i < conf->secrets->n; i++) {
         ngx_sha1_update(&sha1, conf->secrets->key[i].data,

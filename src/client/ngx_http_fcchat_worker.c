@@ -18,9 +18,10 @@ ngx_http_fcchat_worker_t *
 ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
     ngx_log_t *log)
 {
-    ngx_uint_t                   i;
-    ngx_http_fcchat_worker_t    *worker;
-    ngx_http_fcchat_hub_conf_t  *hcf;
+    ngx_uint_t                      i;
+    ngx_http_fcchat_worker_t       *worker;
+    ngx_http_fcchat_hub_conf_t     *hcf;
+    ngx_http_fcchat_cache_conf_t  **ccf;
 
     worker = ngx_calloc(sizeof(ngx_http_fcchat_worker_t), log);
     if (worker == NULL) {
@@ -59,6 +60,29 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
         return NULL;
     }
 
+    worker->caches = ngx_calloc(conf->caches.nelts
+                                * sizeof(ngx_http_fcchat_redis_cache_t *) + 1,
+                                log);
+    if (worker->caches == NULL) {
+        ngx_http_fcchat_worker_destroy(worker);
+        return NULL;
+    }
+
+    ccf = conf->caches.elts;
+
+    for (i = 0; i < conf->caches.nelts; i++) {
+
+        worker->caches[i] = ngx_http_fcchat_redis_cache_create(&ccf[i]->redis,
+                                                               ccf[i]->db,
+                                                               log);
+        if (worker->caches[i] == NULL) {
+            ngx_http_fcchat_worker_destroy(worker);
+            return NULL;
+        }
+
+        worker->ncaches++;
+    }
+
     hcf = conf->hubs.elts;
 
     for (i = 0; i < conf->hubs.nelts; i++) {
@@ -89,6 +113,10 @@ ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
 
     ngx_http_fcchat_auth_destroy(worker);
 
+    for (i = 0; i < worker->ncaches; i++) {
+        ngx_http_fcchat_redis_cache_destroy(worker->caches[i]);
+    }
+
     for (i = 0; i < worker->nhubs; i++) {
         ngx_http_fcchat_hub_destroy(worker->hubs[i]);
     }
@@ -103,6 +131,10 @@ ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
 
     if (worker->tick.timer_set) {
         ngx_del_timer(&worker->tick);
+    }
+
+    if (worker->caches) {
+        ngx_free(worker->caches);
     }
 
     if (worker->hubs) {

@@ -100,4 +100,43 @@ ngx_int_t ngx_http_fcchat_redis_publish(ngx_http_fcchat_redis_t *redis,
     ngx_str_t *channel, ngx_str_t *payload);
 
 
+/* ---- a connection for GET ---- */
+
+typedef struct ngx_http_fcchat_redis_cache_s  ngx_http_fcchat_redis_cache_t;
+typedef struct ngx_http_fcchat_redis_get_s    ngx_http_fcchat_redis_get_t;
+
+
+typedef struct {
+    ngx_int_t                rc;        /* NGX_OK, NGX_DECLINED: no such key,
+                                         * NGX_ERROR: not known */
+    ngx_str_t                value;     /* during the call only */
+} ngx_http_fcchat_redis_answer_t;
+
+
+typedef void (*ngx_http_fcchat_redis_get_pt)(void *data,
+    ngx_http_fcchat_redis_answer_t *answer);
+
+
+/*
+ * One connection to a database of a server, kept up for ever with backoff; one
+ * log line per change of state.  conf outlives it.  NULL without memory.
+ */
+ngx_http_fcchat_redis_cache_t *ngx_http_fcchat_redis_cache_create(
+    ngx_http_fcchat_redis_conf_t *conf, ngx_uint_t db, ngx_log_t *log);
+
+/* whoever still waits is told NGX_ERROR */
+void ngx_http_fcchat_redis_cache_destroy(ngx_http_fcchat_redis_cache_t *cache);
+
+/*
+ * GET.  The handler is called once, not from inside, after 2 seconds at most;
+ * unless forget() came first.  NULL when it can't be asked now: away, too many
+ * questions, no memory.
+ */
+ngx_http_fcchat_redis_get_t *ngx_http_fcchat_redis_get(
+    ngx_http_fcchat_redis_cache_t *cache, ngx_str_t *key,
+    ngx_http_fcchat_redis_get_pt handler, void *data);
+
+void ngx_http_fcchat_redis_get_forget(ngx_http_fcchat_redis_get_t *get);
+
+
 #endif /* _NGX_HTTP_FCCHAT_REDIS_H_INCLUDED_ */

@@ -10,6 +10,7 @@
 
 #include <fcc_django.h>
 #include <fcc_json.h>
+#include <fcc_pickle.h>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -49,6 +50,11 @@ typedef struct {
 } fcc_django_signed_t;
 
 
+typedef int (*fcc_django_read_pt)(const unsigned char *data, size_t len,
+    fcc_django_session_t *out);
+
+
+
 static int fcc_django_split(const unsigned char *data, size_t len,
     fcc_django_signed_t *s);
 static int fcc_django_signature_valid(const fcc_django_secrets_t *secrets,
@@ -59,8 +65,10 @@ static int fcc_django_time(const fcc_str_t *s, int64_t *time);
 static int fcc_django_payload(const fcc_str_t *payload,
     fcc_django_session_t *out);
 static int fcc_django_inflate(const unsigned char *data, size_t len,
-    fcc_django_session_t *out);
+    fcc_django_read_pt read, fcc_django_session_t *out);
 static int fcc_django_json(const unsigned char *data, size_t len,
+    fcc_django_session_t *out);
+static int fcc_django_pickle(const unsigned char *data, size_t len,
     fcc_django_session_t *out);
 static int fcc_django_user_id(const fcc_str_t *s, int64_t *id);
 static size_t fcc_django_copy(const json_t *value, unsigned char *dst,
@@ -77,7 +85,7 @@ fcc_django_session_key_valid(const unsigned char *p, size_t len)
 {
     size_t  i;
 
-    if (len < 8 || len > 40) {
+    if (len < 8 || len > FCC_DJANGO_KEY_MAX) {
         return 0;
     }
 
@@ -347,7 +355,7 @@ fcc_django_payload(const fcc_str_t *payload, fcc_django_session_t *out)
     rc = fcc_django_base64_decode(data, &n, src, len);
 
     if (rc == FCC_OK) {
-        rc = deflated ? fcc_django_inflate(data, n, out)
+        rc = deflated ? fcc_django_inflate(data, n, fcc_django_json, out)
                       : fcc_django_json(data, n, out);
     }
 
@@ -359,11 +367,11 @@ fcc_django_payload(const fcc_str_t *payload, fcc_django_session_t *out)
 
 static int
 fcc_django_inflate(const unsigned char *data, size_t len,
-    fcc_django_session_t *out)
+    fcc_django_read_pt read, fcc_django_session_t *out)
 {
     int             rc;
     z_stream        zs;
-    unsigned char  *json;
+    unsigned char  *plain;
 
     memset(&zs, 0, sizeof(z_stream));
 
@@ -371,29 +379,28 @@ fcc_django_inflate(const unsigned char *data, size_t len,
         return FCC_ERROR;
     }
 
-    json = malloc(FCC_DJANGO_INFLATE_MAX);
-    if (json == NULL) {
+    plain = malloc(FCC_DJANGO_INFLATE_MAX);
+    if (plain == NULL) {
         (void) inflateEnd(&zs);
         return FCC_ERROR;
     }
 
     zs.next_in = (unsigned char *) data;
     zs.avail_in = (uInt) len;
-    zs.next_out = json;
+    zs.next_out = plain;
     zs.avail_out = FCC_DJANGO_INFLATE_MAX;
 
     /* anything but the end means broken, cut short, or too much of it */
 
     if (inflate(&zs, Z_FINISH) == Z_STREAM_END) {
-        rc = fcc_django_json(json, FCC_DJANGO_INFLATE_MAX - zs.avail_out,
-                             out);
+        rc = read(plain, FCC_DJANGO_INFLATE_MAX - zs.avail_out, out);
 
     } else {
         rc = FCC_ERROR;
     }
 
     (void) inflateEnd(&zs);
-    free(json);
+    free(plain);
 
     return rc;
 }
@@ -441,6 +448,62 @@ fcc_django_json(const unsigned char *data, size_t len,
     }
 
     json_decref(root);
+
+    return FCC_OK;
+}
+
+
+int
+fcc_django_session_unpickle(const unsigned char *data, size_t len,
+    fcc_django_session_t *out)
+{
+    memset(out, 0, sizeof(fcc_django_session_t));
+
+    if (len > FCC_DJANGO_INFLATE_MAX) {
+        return FCC_ERROR;
+    }
+
+    /* zlib's first byte; a pickle begins with 0x80 */
+
+    return (len && data[0] == 0x78)
+           ? fcc_django_inflate(data, len, fcc_django_pickle, out)
+           : fcc_django_pickle(data, len, out);
+}
+
+
+static int
+fcc_django_pickle(const unsigned char *data, size_t len,
+    fcc_django_session_t *out)
+{
+    fcc_str_t          *id, *backend, *hash;
+    fcc_pickle_item_t   items[] = {
+        { fcc_string("_auth_user_id"), { 0, NULL } },
+        { fcc_string("_auth_user_backend"), { 0, NULL } },
+        { fcc_string("_auth_user_hash"), { 0, NULL } }
+    };
+
+    if (fcc_pickle_strings(data, len, items, 3) != FCC_OK) {
+        return FCC_ERROR;
+    }
+
+    id = &items[0].value;
+    backend = &items[1].value;
+    hash = &items[2].value;
+
+    if (backend->len == 0 || backend->len > FCC_DJANGO_BACKEND_MAX
+        || hash->len == 0 || hash->len > FCC_DJANGO_HASH_MAX
+        || fcc_django_user_id(id, &out->user_id) != FCC_OK)
+    {
+        return FCC_OK;
+    }
+
+    memcpy(out->backend, backend->data, backend->len);
+    out->backend_len = backend->len;
+
+    memcpy(out->hash, hash->data, hash->len);
+    out->hash_len = hash->len;
+
+    out->has_user = 1;
 
     return FCC_OK;
 }

@@ -14,8 +14,10 @@
 #include <fcc.h>
 
 
+#define FCC_DJANGO_KEY_MAX        40      /* bytes of a session's key */
 #define FCC_DJANGO_SECRETS        8       /* SECRET_KEY and its fallbacks */
-#define FCC_DJANGO_INFLATE_MAX    65536   /* bytes of a session's JSON */
+#define FCC_DJANGO_INFLATE_MAX    65536   /* bytes of a session's JSON or
+                                           * pickle */
 #define FCC_DJANGO_USER_ID_MAX    20      /* decimal digits of an int8 */
 #define FCC_DJANGO_BACKEND_MAX    128
 #define FCC_DJANGO_HASH_MAX       64      /* hex of SHA-256 */
@@ -63,6 +65,15 @@ int fcc_django_session_key_valid(const unsigned char *p, size_t len);
 int fcc_django_session_read(const fcc_django_secrets_t *secrets,
     fcc_django_engine_e engine, const unsigned char *data, size_t len,
     int64_t now, int64_t max_age, fcc_django_session_t *out);
+
+/*
+ * Reads a session as Django's RedisCache or django-redis keep it: pickled, and
+ * compressed by zlib when django-redis does that.  Not signed: who can write to
+ * Redis is trusted, but for _auth_user_hash.  FCC_OK and FCC_ERROR as above.
+ * Allocates and frees some 200 KB inside.
+ */
+int fcc_django_session_unpickle(const unsigned char *data, size_t len,
+    fcc_django_session_t *out);
 
 /*
  * 1 when hash is get_session_auth_hash() of the encoded password under
