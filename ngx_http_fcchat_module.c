@@ -42,6 +42,13 @@ static ngx_conf_enum_t  ngx_http_fcchat_engines[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_fcchat_guests[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("read"), 1 },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_enum_t  ngx_http_fcchat_refuses[] = {
     { ngx_string("http"), 0 },
     { ngx_string("close"), 1 },
@@ -247,6 +254,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    /* off | read: may somebody without a session watch */
+    { ngx_string("fcchat_guests"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, guests),
+      &ngx_http_fcchat_guests },
 
     /* same | any | scheme://host[:port] ... | .domain ... */
     { ngx_string("fcchat_origin"),
@@ -533,6 +548,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->origin_set = NGX_CONF_UNSET;
     conf->origin_any = NGX_CONF_UNSET;
     conf->origin_same = NGX_CONF_UNSET;
+    conf->guests = NGX_CONF_UNSET_UINT;
     conf->refuse = NGX_CONF_UNSET_UINT;
     conf->history = NGX_CONF_UNSET_UINT;
     conf->length = NGX_CONF_UNSET_UINT;
@@ -572,6 +588,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_sec_value(conf->session_age, prev->session_age, 1209600);
     ngx_conf_merge_msec_value(conf->session_cache, prev->session_cache, 30000);
     ngx_conf_merge_ptr_value(conf->backends, prev->backends, NULL);
+    ngx_conf_merge_uint_value(conf->guests, prev->guests, 0);
     ngx_conf_merge_uint_value(conf->refuse, prev->refuse, 0);
     ngx_conf_merge_uint_value(conf->history, prev->history, 0);
     ngx_conf_merge_uint_value(conf->length, prev->length, 500);

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(219);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(223);
 
 my $d = $t->testdir();
 
@@ -111,6 +111,9 @@ for my $name (qw/ fcchat_html_escape fcchat_detach /) {
 wrong("fcchat_session_engine $_", qq(invalid value "$_" in)
       . ' "fcchat_session_engine" directive, it must be "db" or "cached_db" or'
       . ' "cache" or "signed_cookies"') for 'DB', 'file';
+wrong('fcchat_guests on', 'invalid value "on" in "fcchat_guests" directive,'
+                          . ' it must be "off" or "read"');
+right("fcchat_guests $_") for qw/ off read /;
 wrong('fcchat_refuse 403', 'invalid value "403" in "fcchat_refuse" directive,'
                            . ' it must be "http" or "close"');
 
@@ -286,7 +289,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_session_redis unix:/x',
-           'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
+           'fcchat_guests read', 'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
 
 for my $directive (@all) {
     my ($name) = $directive =~ /^(\w+)/;

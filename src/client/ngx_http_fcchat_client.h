@@ -124,6 +124,7 @@ typedef struct {
     ngx_flag_t                      origin_any;
     ngx_flag_t                      origin_same;
 
+    ngx_uint_t                      guests;     /* 1: read, 0: off */
     ngx_uint_t                      refuse;     /* 1: close, 0: http */
     ngx_uint_t                      history;    /* events, old protocol */
     ngx_uint_t                      length;     /* code points */
@@ -256,7 +257,7 @@ void ngx_http_fcchat_tenants_destroy(ngx_http_fcchat_tenants_t *tenants);
 /* ---- who somebody is ---- */
 
 typedef struct {
-    int64_t                         id;
+    int64_t                         id;         /* 0: a guest */
     unsigned                        staff:1;
     size_t                          len;
     u_char                          username[NGX_HTTP_FCCHAT_USERNAME_MAX];

@@ -50,6 +50,15 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
         return;
     }
 
+    if (s->author.id == 0 && cmd.type != FCC_CMD_HISTORY) {
+        err.code = "login_required";
+        err.text = "Log in to take part.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd.cid, -1);
+        fcc_cmd_free(&cmd);
+        return;
+    }
+
     if (ngx_http_fcchat_command_sender(s) != NGX_OK) {
         ngx_http_fcchat_command_busy(s, &cmd.cid);
         fcc_cmd_free(&cmd);

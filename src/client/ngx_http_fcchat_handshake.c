@@ -40,6 +40,8 @@ static ngx_int_t ngx_http_fcchat_placed(ngx_http_fcchat_ctx_t *ctx,
 static void ngx_http_fcchat_tenant_ready(ngx_http_fcchat_tenant_waiter_t *w,
     ngx_http_fcchat_tenant_e rc, ngx_str_t *schema);
 static ngx_int_t ngx_http_fcchat_identify(ngx_http_fcchat_ctx_t *ctx);
+static ngx_int_t ngx_http_fcchat_stranger(ngx_http_fcchat_ctx_t *ctx,
+    const char *text);
 static ngx_int_t ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
     ngx_http_fcchat_auth_e rc);
 static void ngx_http_fcchat_auth_ready(ngx_http_fcchat_auth_waiter_t *w,
@@ -412,8 +414,7 @@ ngx_http_fcchat_identify(ngx_http_fcchat_ctx_t *ctx)
     ngx_http_fcchat_auth_e  rc;
 
     if (ctx->cookie.len == 0) {
-        return ngx_http_fcchat_decline(ctx, NGX_HTTP_UNAUTHORIZED,
-                                       "no session");
+        return ngx_http_fcchat_stranger(ctx, "no session");
     }
 
     rc = ngx_http_fcchat_auth(ctx->worker, ctx->hub, ctx->conf, &ctx->schema,
@@ -427,6 +428,23 @@ ngx_http_fcchat_identify(ngx_http_fcchat_ctx_t *ctx)
 }
 
 
+/* a cookie that can't be checked now is no stranger's: that is 503 */
+
+static ngx_int_t
+ngx_http_fcchat_stranger(ngx_http_fcchat_ctx_t *ctx, const char *text)
+{
+    if (!ctx->conf->guests) {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_UNAUTHORIZED, text);
+    }
+
+    ctx->user.id = 0;
+    ctx->user.staff = 0;
+    ctx->user.len = 0;
+
+    return ngx_http_fcchat_enter(ctx);
+}
+
+
 static ngx_int_t
 ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
     ngx_http_fcchat_auth_e rc)
@@ -436,8 +454,7 @@ ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
     }
 
     if (rc == NGX_HTTP_FCCHAT_AUTH_NONE) {
-        return ngx_http_fcchat_decline(ctx, NGX_HTTP_UNAUTHORIZED,
-                                       "no valid session");
+        return ngx_http_fcchat_stranger(ctx, "no valid session");
     }
 
     if (rc == NGX_HTTP_FCCHAT_AUTH_NO_TENANT) {

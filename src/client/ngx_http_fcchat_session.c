@@ -151,7 +151,10 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->author.username.len = ctx->user.len;
     p = ngx_cpymem(p, ctx->user.username, ctx->user.len);
 
-    if (ctx->user.staff) {
+    if (ctx->user.id == 0) {
+        ngx_str_set(&s->author.role, "guest");
+
+    } else if (ctx->user.staff) {
         ngx_str_set(&s->author.role, "moderator");
 
     } else {

@@ -30,8 +30,9 @@ static const char  *ngx_http_fcchat_stat_refusals[] = {
 
 static const char  *ngx_http_fcchat_stat_errors[] = {
     "bad_request", "bad_json", "bad_text", "unknown_type", "empty", "too_long",
-    "rate_limited", "unavailable", "unknown_stamp", "not_allowed", "rejected",
-    "room_gone", "muted", "slow_mode", "filtered", "other", NULL
+    "login_required", "rate_limited", "unavailable", "unknown_stamp",
+    "not_allowed", "rejected", "room_gone", "muted", "slow_mode", "filtered",
+    "other", NULL
 };
 
 
