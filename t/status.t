@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(55);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(61);
 
 my $site = FC::Site->new($t, workers => 2, more => <<'EOT');
         location /status {
@@ -218,6 +218,7 @@ my $welcome = do {
     my $ws2 = $site->join('bob', protocol => 'fcchat.v1');
     my $w = $ws2->recv_until(sub { $_[0]{type} eq 'welcome' });
     $ws2->close();
+    wait_for(sub { metrics()->sum('fcchat_connections') == 5 }, 5);
     $w;
 };
 
@@ -242,12 +243,32 @@ moves($before, { 'connections_opened_total{protocol="fcchat.v1"}' => 3,
                      == metrics()->get('fcchat_backfills_total')
                      ? () : (backfills_total => 1) }, 'resumes and resets');
 
+# how they end
+
+for my $end ([ 1001, sub { $_[0]->close(1001) } ],
+             [ 1002, sub { $_[0]->send_frame(op => 3); $_[0]->recv_close();
+                           $_[0]->drop() } ],
+             [ 1005, sub { $_[0]->send_close(); $_[0]->recv_close() } ],
+             [ 1006, sub { $_[0]->drop() } ],
+             [ 'other', sub { $_[0]->close(3999) } ])
+{
+    my ($code, $sub) = @$end;
+
+    $before = metrics();
+    $ws = $site->join('alice');
+    $sub->($ws);
+    moves($before, { 'connections_opened_total{protocol="old"}' => 1,
+                     "connections_closed_total{code=\"$code\"}" => 1 },
+          "closed: $code");
+}
+
 # refusals
 
 for ([ 'no_session', cookie => 'a' x 32 ],
      [ 'no_session', cookie => undef ],
      [ 'no_room', room => 'stream_404' ],
-     [ 'origin', origin => 'https://elsewhere.example' ])
+     [ 'origin', origin => 'https://elsewhere.example' ],
+     [ 'version', version => 12 ])
 {
     my ($reason, %o) = @$_;
 
