@@ -21,12 +21,13 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(35);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(37);
 
 my $site = FC::Site->new($t, http => <<'EOF', more => <<'EOT');
     log_format chat '$uri $status $request_time $bytes_sent '
                     'r=$fcchat_room u=$fcchat_user p=$fcchat_protocol '
-                    'm=$fcchat_messages c=$fcchat_close_code';
+                    'm=$fcchat_messages c=$fcchat_close_code '
+                    'i=$fcchat_messages_in o=$fcchat_messages_out';
     access_log %%TESTDIR%%/told.log chat;
     fcchat_log %%TESTDIR%%/chat.log;
 EOF
@@ -77,7 +78,7 @@ sub parts {
 
     my %parts;
 
-    @parts{qw/ uri status time bytes r u p m c /} = split ' ', $line // '';
+    @parts{qw/ uri status time bytes r u p m c i o /} = split ' ', $line // '';
 
     return \%parts;
 }
@@ -134,9 +135,10 @@ select undef, undef, undef, 0.3;
 $ws->close(1001);
 
 $p = parts((lines('told.log', 2))[1]);
-is_deeply([ @$p{qw/ uri status r u p m c /} ],
+is_deeply([ @$p{qw/ uri status r u p m c i /} ],
           [ '/attached/stream_1/', 101, 'r=stream_1', 'u=bob', 'p=fcchat.v1',
-            'm=1', 'c=1001' ], 'detach off: at the end');
+            'm=1', 'c=1001', 'i=1' ], 'detach off: at the end');
+like($p->{o}, qr/^o=[1-9]$/, 'detach off: frames of the room, viewers too');
 cmp_ok($p->{time}, '>=', 0.3, 'detach off: $request_time');
 
 $log = chat_line('chat.log', 2);
@@ -165,9 +167,31 @@ for my $end ([ 'nothing', 1006, sub { $_[0]->drop() } ],
        "\$fcchat_close_code of $name");
 }
 
-# what is not logged, logged elsewhere, or needs escapes
+# what one says and what it is told; an old page is told messages alone
 
 my $n = lines('chat.log', 0);
+
+$ws = $site->join('bob', path => '/attached/stream_1/');
+
+for my $m (1 .. 3) {
+    $ws->send_json({ message => "o$m" });
+    $ws->recv_json();
+}
+
+my $ws2 = $site->join('bob', path => '/quiet/stream_1/');
+
+$ws2->send_json({ message => 'o4' });
+$ws->recv_json();
+$ws2->close();
+$ws->close();
+chat_line('chat.log', $n + 1);
+
+($p) = grep { $_->{m} eq 'm=3' } map { parts($_) } lines('told.log', $n + 2);
+is("$p->{i} $p->{o}", 'i=3 o=4', 'detach off: messages in and out');
+
+# what is not logged, logged elsewhere, or needs escapes
+
+$n = lines('chat.log', 0);
 
 $site->join('bob', path => '/quiet/stream_1/')->close();
 $site->join('bob', path => '/other/stream_1/')->close();
@@ -207,11 +231,14 @@ is_deeply([ @$p{qw/ status r u p m c /} ],
 # reopened, also by who is connected already
 
 $ws = $site->join('bob');
-rename "$dir/chat.log", "$dir/chat.log.1";
+rename "$dir/$_", "$dir/$_.1" for qw/ chat.log told.log /;
 kill 'USR1', $t->read_file('nginx.pid');
-ok(wait_for(sub { -e "$dir/chat.log" }), 'a new file');
+ok(wait_for(sub { -e "$dir/chat.log" && -e "$dir/told.log" }), 'a new file');
+
+# the master makes both; a line in one of them is a worker's that has both
+
 wait_for(sub { $site->join('bob', path => '/quiet/stream_1/')->close();
-               (lines('told.log', 0))[-1] =~ /quiet/ });
+               ((lines('told.log', 0))[-1] // '') =~ /quiet/ });
 $ws->close();
 is(chat_line('chat.log', 1)->{user}, 'bob', 'its line is in the new file');
 

@@ -19,7 +19,8 @@
 #define NGX_HTTP_FCCHAT_VAR_USER      1
 #define NGX_HTTP_FCCHAT_VAR_PROTOCOL  2
 #define NGX_HTTP_FCCHAT_VAR_MESSAGES  3
-#define NGX_HTTP_FCCHAT_VAR_CLOSE     4
+#define NGX_HTTP_FCCHAT_VAR_OUT       4
+#define NGX_HTTP_FCCHAT_VAR_CLOSE     5
 
 
 static ngx_int_t ngx_http_fcchat_variable(ngx_http_request_t *r,
@@ -39,6 +40,12 @@ static ngx_http_variable_t  ngx_http_fcchat_vars[] = {
 
     { ngx_string("fcchat_messages"), NULL, ngx_http_fcchat_variable,
       NGX_HTTP_FCCHAT_VAR_MESSAGES, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("fcchat_messages_in"), NULL, ngx_http_fcchat_variable,
+      NGX_HTTP_FCCHAT_VAR_MESSAGES, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("fcchat_messages_out"), NULL, ngx_http_fcchat_variable,
+      NGX_HTTP_FCCHAT_VAR_OUT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("fcchat_close_code"), NULL, ngx_http_fcchat_variable,
       NGX_HTTP_FCCHAT_VAR_CLOSE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -107,6 +114,13 @@ ngx_http_fcchat_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case NGX_HTTP_FCCHAT_VAR_MESSAGES:
         n = ctx->session ? ctx->session->messages : ctx->messages;
+        break;
+
+    case NGX_HTTP_FCCHAT_VAR_OUT:
+
+        /* known when it has left its room */
+
+        n = ctx->frames;
         break;
 
     default:

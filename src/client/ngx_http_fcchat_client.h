@@ -385,6 +385,7 @@ struct ngx_http_fcchat_ctx_s {
 
     /* for variables, once the session is gone */
     uint64_t                        messages;
+    uint64_t                        frames;
     ngx_uint_t                      closed;
 };
 

@@ -793,6 +793,7 @@ ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s)
 
         ctx->session = NULL;
         ctx->messages = s->messages;
+        ctx->frames = s->member.frames;
         ctx->closed = s->code;
 
         ngx_free(s);

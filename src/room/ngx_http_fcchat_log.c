@@ -17,8 +17,6 @@ static ngx_int_t ngx_http_fcchat_log_index(ngx_http_fcchat_log_t *log,
     ngx_log_t *l);
 static uint64_t ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log,
     uint64_t pos);
-static uint64_t ngx_http_fcchat_log_search(ngx_http_fcchat_log_t *log,
-    uint64_t pos);
 static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
     uint64_t until);
 static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos,
@@ -117,7 +115,7 @@ ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log, uint64_t pos)
         return pos;
     }
 
-    i = ngx_http_fcchat_log_search(log, pos + 1);
+    i = ngx_http_fcchat_log_number(log, pos + 1);
 
     return (i == log->first)
            ? log->base : log->entries[(i - 1) & (log->nalloc - 1)].pos;
@@ -327,7 +325,7 @@ ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log, uint64_t pos)
 {
     uint64_t  i;
 
-    i = ngx_http_fcchat_log_search(log, pos);
+    i = ngx_http_fcchat_log_number(log, pos);
 
     if (i == log->next) {
         return log->head;
@@ -339,8 +337,8 @@ ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log, uint64_t pos)
 
 /* the number of the first entry at or after pos; next when there is none */
 
-static uint64_t
-ngx_http_fcchat_log_search(ngx_http_fcchat_log_t *log, uint64_t pos)
+uint64_t
+ngx_http_fcchat_log_number(ngx_http_fcchat_log_t *log, uint64_t pos)
 {
     uint64_t  low, high, mid;
 

@@ -87,6 +87,9 @@ void ngx_http_fcchat_log_epoch(ngx_http_fcchat_log_t *log);
 u_char *ngx_http_fcchat_log_piece(ngx_http_fcchat_log_t *log, uint64_t pos,
     size_t *len);
 
+/* how many frames of all time lie before pos, but for a constant of the log */
+uint64_t ngx_http_fcchat_log_number(ngx_http_fcchat_log_t *log, uint64_t pos);
+
 /* the first beginning of a frame at or after pos; head when there is none */
 uint64_t ngx_http_fcchat_log_boundary(ngx_http_fcchat_log_t *log,
     uint64_t pos);

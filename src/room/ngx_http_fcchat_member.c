@@ -71,6 +71,7 @@ ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
     m->audience = a;
     m->index = a->n++;
     m->joined = slot->pos;
+    m->frames -= ngx_http_fcchat_log_number(&a->log, pos);
     m->slack = a->log.head - pos;
     m->blocked = 0;
 
@@ -126,6 +127,7 @@ ngx_http_fcchat_member_leave(ngx_http_fcchat_member_t *m)
 
     m->blocked = slot->blocked;
     m->sent += slot->pos - m->joined;
+    m->frames += ngx_http_fcchat_log_number(&a->log, slot->pos);
     m->audience = NULL;
 
     last = --a->n;

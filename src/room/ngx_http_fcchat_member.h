@@ -101,6 +101,8 @@ struct ngx_http_fcchat_member_s {
     uint64_t                     sent;          /* bytes; those of the log are
                                                  * added when it leaves */
     uint64_t                     joined;        /* its first position */
+    uint64_t                     frames;        /* of the log that it was sent;
+                                                 * valid when it has left */
 
     /* while it waits for what it missed: see room_resume() */
 
