@@ -22,7 +22,7 @@ use FC::Util qw/ log_lines wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(14);
 
 my @redis = map { FC::Redis->new() } 1, 2;
 my $site = FC::Site->new($t, workers => 2, location => $WORKER,
@@ -34,6 +34,7 @@ my @rooms = map { "stream_$_" } 1 .. 8;
 
 $site->django->user('reader');
 $site->django->room($_) for @rooms;
+$site->django->stamp(1, ':smile:', '/media/stamps/01_smile.svg');
 $t->run();
 
 my %in = enter();
@@ -59,6 +60,10 @@ $redis[1]->kill9();
 ok(wait_for(sub { log_lines($t, qr/fcchat redis .* is lost/) == 2 }),
    'one server is away');
 is(said('without'), '2 2 2 2 2 2 2 2', 'all rooms go on');
+
+# a reaction goes over the bus alone: PostgreSQL is not asked for it
+
+is(reacted(), 0, 'those of the other server wait for no PostgreSQL');
 
 my $there = () = $map =~ /0/g;
 
@@ -143,6 +148,28 @@ sub said {
 
     return join ' ', map { scalar grep { (texts($_))[-1] eq $text } @{$in{$_}} }
                      @rooms;
+}
+
+
+# A reaction in each room of the first server; how many of them the other worker
+# has not heard of.
+
+sub reacted {
+    my @here = map { $rooms[$_] } grep { substr($map, $_, 1) eq '0' }
+               0 .. $#rooms;
+    my $missing = 0;
+
+    for my $room (@here) {
+        my ($from, $to) = @{$in{$room}};
+
+        $from->send_json({ type => 'reaction', stamp_id => 1 });
+
+        my $told = $to->recv_until(sub { $_[0]{type} eq 'reactions' });
+
+        $missing++ if !$told || $told->{counts}{1} != 1;
+    }
+
+    return $missing;
 }
 
 
