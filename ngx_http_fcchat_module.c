@@ -13,7 +13,8 @@
 #include <ngx_http_fcchat_client.h>
 
 
-#define NGX_HTTP_FCCHAT_ZONE  "fcchat_sessions_1"
+#define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_1"
+#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_1"
 
 
 static char *ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data);
@@ -88,6 +89,12 @@ static ngx_conf_post_t  ngx_http_fcchat_token_post = {
 };
 
 
+/* 5r/s burst=10, and 10r/s burst=20; the interval is in us */
+
+static fcc_rate_t  ngx_http_fcchat_rate_default = { 200000, 10 };
+static fcc_rate_t  ngx_http_fcchat_reaction_rate_default = { 100000, 20 };
+
+
 #define NGX_HTTP_FCCHAT_ANY                                                   \
     NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
 
@@ -119,7 +126,8 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       (void *) NGX_HTTP_FCCHAT_STATUS },
 
-    /* size of the shared memory of the session cache, in bytes */
+    /* size of the shared memory of the session cache, in bytes; that of what
+     * users have sent is a quarter of it besides */
     { ngx_string("fcchat_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_fcchat_set_zone,
@@ -294,6 +302,22 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, length),
       &ngx_http_fcchat_length_bounds },
+
+    /* how often a user may send a message: "5r/s", "burst=10"; or "off" */
+    { ngx_string("fcchat_rate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, rate),
+      &ngx_http_fcchat_rate_default },
+
+    /* and a reaction */
+    { ngx_string("fcchat_reaction_rate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, reaction_rate),
+      &ngx_http_fcchat_reaction_rate_default },
 
     /* on the wire of the old protocol */
     { ngx_string("fcchat_html_escape"),
@@ -486,6 +510,7 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
      *
      *     cmcf->used = 0;
      *     cmcf->zone = NULL;
+     *     cmcf->rates = NULL;
      *     cmcf->status = 0;
      *     cmcf->stat = NULL;
      *     cmcf->worker = NULL;
@@ -553,6 +578,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->length = NGX_CONF_UNSET_UINT;
     conf->html_escape = NGX_CONF_UNSET;
+    conf->rate = NGX_CONF_UNSET_PTR;
+    conf->reaction_rate = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->detach = NGX_CONF_UNSET;
@@ -593,6 +620,10 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 0);
     ngx_conf_merge_uint_value(conf->length, prev->length, 500);
     ngx_conf_merge_value(conf->html_escape, prev->html_escape, 1);
+    ngx_conf_merge_ptr_value(conf->rate, prev->rate,
+                             &ngx_http_fcchat_rate_default);
+    ngx_conf_merge_ptr_value(conf->reaction_rate, prev->reaction_rate,
+                             &ngx_http_fcchat_reaction_rate_default);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 60000);
     ngx_conf_merge_value(conf->detach, prev->detach, 1);
@@ -721,6 +752,18 @@ ngx_http_fcchat_init(ngx_conf_t *cf)
     }
 
     cmcf->zone->init = ngx_http_fcchat_cache_init;
+
+    ngx_str_set(&name, NGX_HTTP_FCCHAT_RATES);
+
+    cmcf->rates = ngx_shared_memory_add(cf, &name,
+                                        ngx_max(cmcf->zone_size / 4,
+                                                8 * ngx_pagesize),
+                                        &ngx_http_fcchat_module);
+    if (cmcf->rates == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmcf->rates->init = ngx_http_fcchat_rate_init;
 
     return NGX_OK;
 }

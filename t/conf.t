@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(223);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(253);
 
 my $d = $t->testdir();
 
@@ -130,6 +130,17 @@ right("fcchat_message_length $_") for 1, 16384;
 wrong('fcchat_history 1001', 'value must be between 0 and 1000');
 wrong('fcchat_history x', '"fcchat_history" directive must have a number');
 right("fcchat_history $_") for 0, 1000;
+
+for my $name (qw/ fcchat_rate fcchat_reaction_rate /) {
+    wrong("$name $_", sprintf('invalid rate "%s", it must be "off" or as'
+                              . ' "5r/s" or "30r/m", up to 1000000',
+                              (split)[0]))
+        for 'x', '5', '0r/s', '5r/h', '-1r/s', '1000001r/s', 'off burst=5';
+    wrong("$name 5r/s $_", qq(invalid parameter "$_", it must be "burst=N",)
+                           . ' from 1 to 1000000')
+        for 'burst=0', 'burst=x', 'burst=1000001', 'nodelay';
+    right("$name $_") for 'off', '30r/m', '1000000r/s burst=1000000';
+}
 
 wrong("fcchat_lag $_", 'size must be from 16k to 64m')
     for '0', '1k', '16383', '65m';
@@ -288,7 +299,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_html_escape on', 'fcchat_ping 1s', 'fcchat_timeout 90s',
            'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
-           'fcchat_tenant_cache 1s', 'fcchat_session_redis unix:/x',
+           'fcchat_tenant_cache 1s', 'fcchat_rate off',
+           'fcchat_reaction_rate 5r/s', 'fcchat_session_redis unix:/x',
            'fcchat_guests read', 'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
 
 for my $directive (@all) {

@@ -13,6 +13,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_sha1.h>
+#include <ngx_http_fcchat_rate.h>
 #include <ngx_http_fcchat_room.h>
 #include <fcc_django.h>
 #include <fcc_http.h>
@@ -129,6 +130,8 @@ typedef struct {
     ngx_uint_t                      history;    /* events, old protocol */
     ngx_uint_t                      length;     /* code points */
     ngx_flag_t                      html_escape;
+    fcc_rate_t                     *rate;       /* of messages; NULL: off */
+    fcc_rate_t                     *reaction_rate;
     ngx_msec_t                      ping;
     ngx_msec_t                      timeout;
     ngx_flag_t                      detach;
@@ -146,6 +149,7 @@ typedef struct {
     ngx_uint_t                      used;   /* locations that serve anything */
     size_t                          zone_size;
     ngx_shm_zone_t                 *zone;
+    ngx_shm_zone_t                 *rates;
     ngx_uint_t                      status; /* locations that tell */
     ngx_shm_zone_t                 *stat;   /* NULL: none does */
     ngx_http_fcchat_worker_t       *worker; /* of this process, or NULL */
@@ -189,6 +193,8 @@ char *ngx_http_fcchat_set_session_redis(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -21,6 +21,10 @@ static void ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static void ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
+static ngx_uint_t ngx_http_fcchat_command_limited(
+    ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
+    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate);
+static uint64_t ngx_http_fcchat_command_key(ngx_http_fcchat_session_t *s);
 static ngx_int_t ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_done(void *session,
@@ -87,6 +91,12 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
 static void
 ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
+    if (ngx_http_fcchat_command_limited(s, cmd, NGX_HTTP_FCCHAT_RATE_MESSAGE,
+                                        s->conf->rate))
+    {
+        return;
+    }
+
     if (ngx_http_fcchat_say(s->room, &s->author, &cmd->cid, &cmd->text,
                             s->sender)
         != NGX_OK)
@@ -105,6 +115,12 @@ ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     ngx_int_t                  rc;
     fcc_proto_error_t          err;
     ngx_http_fcchat_outcome_t  o;
+
+    if (ngx_http_fcchat_command_limited(s, cmd, NGX_HTTP_FCCHAT_RATE_REACTION,
+                                        s->conf->reaction_rate))
+    {
+        return;
+    }
 
     rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, &cmd->cid,
                                s->sender);
@@ -145,6 +161,59 @@ ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     } else if (rc == NGX_ERROR) {
         ngx_http_fcchat_command_busy(s, &cmd->cid);
     }
+}
+
+
+/* 1: too many of its kind, and the client was told; moderators are free */
+
+static ngx_uint_t
+ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
+    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate)
+{
+    ngx_msec_t         wait;
+    fcc_proto_error_t  err;
+
+    if (rate == NULL || ngx_strncmp(s->author.role.data, "member", 6) != 0) {
+        return 0;
+    }
+
+    wait = ngx_http_fcchat_rate_take(s->worker->conf->rates,
+                                     ngx_http_fcchat_command_key(s), kind,
+                                     rate);
+    if (wait == 0) {
+        return 0;
+    }
+
+    err.code = "rate_limited";
+    err.text = "Too fast, wait a little.";
+
+    ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
+
+    return 1;
+}
+
+
+/* the user, by what is the same in all workers and after a reload */
+
+static uint64_t
+ngx_http_fcchat_command_key(ngx_http_fcchat_session_t *s)
+{
+    uint64_t                     key;
+    ngx_http_fcchat_room_t      *room;
+    ngx_http_fcchat_hub_conf_t  *hub;
+
+    room = s->room;
+    hub = room->hub->conf;
+
+    key = fcc_rate_hash(FCC_RATE_HASH_INIT, hub->pg->conninfo.data,
+                        hub->pg->conninfo.len);
+    key = fcc_rate_hash(key, "", 1);
+    key = fcc_rate_hash(key, hub->prefix.data, hub->prefix.len);
+    key = fcc_rate_hash(key, "", 1);
+    key = fcc_rate_hash(key, room->schema.data, room->schema.len);
+    key = fcc_rate_hash(key, "", 1);
+
+    return fcc_rate_hash(key, &s->author.id, sizeof(s->author.id));
 }
 
 

@@ -16,7 +16,8 @@ package FC::Site;
 # new() takes pg and redis (options of their new(), or objects), and pieces of
 # configuration: main, events, http, server, location (of the chat), more
 # (locations beside it), listen (default 8080), file (default nginx.conf), daemon
-# (default off), and database => 0 or bus => 0, which leave out fcchat_postgres
+# (default off), rate (what limits users; nothing does unless given), and
+# database => 0 or bus => 0, which leave out fcchat_postgres
 # and fcchat_redis.
 # write() makes the file anew with other pieces, for a reload.
 #
@@ -73,6 +74,8 @@ sub write {
 
     my %c = (map({ $_ => $self->{$_} // '' }
                  qw/ main events http server location more /),
+             rate => $self->{rate}
+                     // 'fcchat_rate off; fcchat_reaction_rate off;',
              workers => $self->{workers}, listen => $self->{listen},
              daemon => $self->{daemon} // 'off');
 
@@ -110,6 +113,7 @@ http {
     [[redis]]
     fcchat_tenant localhost;
     fcchat_secret_key_file %%TESTDIR%%/secret;
+    [[rate]]
     [[http]]
 
     server {

@@ -1,0 +1,46 @@
+
+/*
+ * A token bucket: how often somebody may do something.
+ *
+ * All that is kept of a bucket is the time when it will be full again; each
+ * token that is taken moves it on by the time that one token needs.  0 is a
+ * full bucket.  Times are of any one clock; one that jumps back makes nobody
+ * wait longer than for an empty bucket.
+ */
+
+
+#ifndef _FCC_RATE_H_INCLUDED_
+#define _FCC_RATE_H_INCLUDED_
+
+
+#include <fcc.h>
+
+
+#define FCC_RATE_MAX        1000000     /* a second or a minute; tokens */
+
+#define FCC_RATE_HASH_INIT  14695981039346656037ULL
+
+
+typedef struct {
+    int64_t      interval;      /* us for a token, >= 1 */
+    int64_t      burst;         /* tokens that the bucket holds, >= 1 */
+} fcc_rate_t;
+
+
+/*
+ * "5r/s" or "30r/m", as limit_req has it: sets the interval.  FCC_ERROR when
+ * it is none, or not from 1 to FCC_RATE_MAX.
+ */
+int fcc_rate_parse(fcc_rate_t *rate, const unsigned char *data, size_t len);
+
+/*
+ * Takes a token at the time now (ms).  0: taken.  Else nothing was, and it is
+ * the time (ms) from now until there will be one.
+ */
+int64_t fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now);
+
+/* FNV-1a of 64 bits, to be continued from FCC_RATE_HASH_INIT */
+uint64_t fcc_rate_hash(uint64_t hash, const void *data, size_t len);
+
+
+#endif /* _FCC_RATE_H_INCLUDED_ */

@@ -1,0 +1,134 @@
+
+/*
+ * The buckets of a node's users in shared memory.
+ *
+ * They are a table of sets that is made once: nothing is allocated or freed
+ * later.  A user's place is one of the few of a set, and a full set gives up
+ * the place that was unused for longest; such a user has had time to fill its
+ * buckets, or the zone is too small.  The slab's own mutex is the only lock,
+ * which the master releases when a worker dies holding it, and it is held for
+ * one look at one set.  A bucket is one number, so that whoever dies there
+ * leaves nothing half done.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http_fcchat_rate.h>
+
+
+#define NGX_HTTP_FCCHAT_RATE_SET  8     /* places */
+
+
+typedef struct {
+    uint64_t                      key;          /* 0: free */
+    ngx_msec_t                    used;
+    int64_t                       full[NGX_HTTP_FCCHAT_RATE_KINDS];
+} ngx_http_fcchat_bucket_t;
+
+
+/* a change of this layout changes the zone's name: a zone survives reloads */
+
+typedef struct {
+    ngx_uint_t                    nsets;
+    ngx_http_fcchat_bucket_t      sets[1][NGX_HTTP_FCCHAT_RATE_SET];
+} ngx_http_fcchat_buckets_t;
+
+
+static ngx_http_fcchat_bucket_t *ngx_http_fcchat_rate_find(
+    ngx_http_fcchat_buckets_t *buckets, uint64_t key);
+
+
+ngx_int_t
+ngx_http_fcchat_rate_init(ngx_shm_zone_t *zone, void *data)
+{
+    size_t                      size;
+    ngx_slab_pool_t            *shpool;
+    ngx_http_fcchat_buckets_t  *buckets;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (data) {
+        zone->data = data;
+        return NGX_OK;
+    }
+
+    if (zone->shm.exists) {
+        zone->data = shpool->data;
+        return NGX_OK;
+    }
+
+    size = shpool->pfree * ngx_pagesize;
+
+    buckets = ngx_slab_calloc(shpool, size);
+    if (buckets == NULL) {
+        return NGX_ERROR;
+    }
+
+    buckets->nsets = (size - offsetof(ngx_http_fcchat_buckets_t, sets))
+                     / sizeof(buckets->sets[0]);
+
+    shpool->data = buckets;
+    zone->data = buckets;
+
+    return NGX_OK;
+}
+
+
+ngx_msec_t
+ngx_http_fcchat_rate_take(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate)
+{
+    int64_t                    wait;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+    wait = fcc_rate_take(&b->full[kind], rate, ngx_current_msec);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return wait;
+}
+
+
+/* the user's place, which may be a new one; the lock is held */
+
+static ngx_http_fcchat_bucket_t *
+ngx_http_fcchat_rate_find(ngx_http_fcchat_buckets_t *buckets, uint64_t key)
+{
+    ngx_uint_t                 i;
+    ngx_http_fcchat_bucket_t  *b, *old, *set;
+
+    /* 0 is a free place */
+
+    key = key ? key : 1;
+
+    set = buckets->sets[key % buckets->nsets];
+    old = set;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_RATE_SET; i++) {
+        b = &set[i];
+
+        if (b->key == key) {
+            return b;
+        }
+
+        if (old->key
+            && (b->key == 0 || (ngx_msec_int_t) (b->used - old->used) < 0))
+        {
+            old = b;
+        }
+    }
+
+    ngx_memzero(old, sizeof(ngx_http_fcchat_bucket_t));
+    old->key = key;
+
+    return old;
+}
