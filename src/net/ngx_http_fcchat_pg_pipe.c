@@ -6,6 +6,11 @@
  * results come; a NULL ends those of one statement, PGRES_PIPELINE_SYNC those
  * of the job.  An error after the last statement is the commit's (a deferred
  * constraint), so that nothing is known before the Sync.
+ *
+ * Short of memory libpq loses results, and what follows would be taken for the
+ * answer to another job, of another user.  So each statement must have had its
+ * result when the Sync comes, and an error of libpq's own, which has no
+ * SQLSTATE, ends the connection: what was sent is UNKNOWN.
  */
 
 
@@ -20,7 +25,7 @@ static ngx_int_t ngx_http_fcchat_pg_pipe_results(
     ngx_http_fcchat_pg_conn_t *conn);
 static ngx_int_t ngx_http_fcchat_pg_pipe_result(ngx_http_fcchat_pg_conn_t *conn,
     PGresult *res);
-static void ngx_http_fcchat_pg_pipe_error(ngx_http_fcchat_pg_job_t *job,
+static ngx_int_t ngx_http_fcchat_pg_pipe_error(ngx_http_fcchat_pg_job_t *job,
     PGresult *res);
 static ngx_int_t ngx_http_fcchat_pg_pipe_synced(ngx_http_fcchat_pg_conn_t *conn,
     ngx_http_fcchat_pg_job_t *job);
@@ -127,7 +132,7 @@ ngx_http_fcchat_pg_pipe_read(ngx_http_fcchat_pg_conn_t *conn)
             return;
         }
 
-        if (ok != 1 || conn->c == NULL
+        if (ok != 1 || rc == NGX_ABORT || conn->c == NULL
             || PQstatus(conn->pgc) == CONNECTION_BAD)
         {
             ngx_http_fcchat_pg_close(conn, NULL);
@@ -162,7 +167,8 @@ ngx_http_fcchat_pg_pipe_pending(ngx_http_fcchat_pg_conn_t *conn)
 
 
 /*
- * Takes what can be had without blocking; NGX_ERROR: out of step.
+ * Takes what can be had without blocking; NGX_ERROR: out of step; NGX_ABORT:
+ * libpq has failed.
  *
  * PQgetResult() blocks in the state BUSY alone, which is what PQisBusy() says;
  * except where libpq has found the connection lost, and then it has closed the
@@ -251,11 +257,17 @@ ngx_http_fcchat_pg_pipe_result(ngx_http_fcchat_pg_conn_t *conn, PGresult *res)
 
     case PGRES_PIPELINE_SYNC:
         PQclear(res);
-        return ngx_http_fcchat_pg_pipe_synced(conn, job);
+        return (q == NULL) ? ngx_http_fcchat_pg_pipe_synced(conn, job)
+                           : NGX_ERROR;
 
     case PGRES_FATAL_ERROR:
-        ngx_http_fcchat_pg_pipe_error(job, res);
         ngx_http_fcchat_pg_pipe_notice(conn, res);
+
+        if (ngx_http_fcchat_pg_pipe_error(job, res) != NGX_OK) {
+            PQclear(res);
+            return NGX_ABORT;
+        }
+
         break;
 
     case PGRES_TUPLES_OK:
@@ -280,31 +292,37 @@ ngx_http_fcchat_pg_pipe_result(ngx_http_fcchat_pg_conn_t *conn, PGresult *res)
 
     } else {
         PQclear(res);
+
+        /* of the commit, or nobody's */
+
+        return (status == PGRES_FATAL_ERROR) ? NGX_OK : NGX_ERROR;
     }
 
     return NGX_OK;
 }
 
 
-static void
+/* NGX_ERROR: it is libpq's own */
+
+static ngx_int_t
 ngx_http_fcchat_pg_pipe_error(ngx_http_fcchat_pg_job_t *job, PGresult *res)
 {
     u_char       text[NGX_HTTP_FCCHAT_PG_TEXT];
     const char  *message, *sqlstate;
 
+    sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    if (sqlstate == NULL) {
+        return NGX_ERROR;
+    }
+
     if (job->failed) {
-        return;
+        return NGX_OK;
     }
 
     job->failed = 1;
 
-    /* libpq's own errors have no sqlstate */
-
-    sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-    if (sqlstate) {
-        (void) ngx_cpystrn((u_char *) job->sqlstate, (u_char *) sqlstate,
-                           sizeof(job->sqlstate));
-    }
+    (void) ngx_cpystrn((u_char *) job->sqlstate, (u_char *) sqlstate,
+                       sizeof(job->sqlstate));
 
     message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     if (message == NULL) {
@@ -316,10 +334,12 @@ ngx_http_fcchat_pg_pipe_error(ngx_http_fcchat_pg_job_t *job, PGresult *res)
 
     if (job->message.data == NULL) {
         job->message.len = 0;
-        return;
+        return NGX_OK;
     }
 
     ngx_memcpy(job->message.data, text, job->message.len);
+
+    return NGX_OK;
 }
 
 
@@ -354,18 +374,7 @@ ngx_http_fcchat_pg_pipe_synced(ngx_http_fcchat_pg_conn_t *conn,
         conn->limit.cancelable = (conn->nwrites == 0);
     }
 
-    if (!job->failed) {
-        status = NGX_HTTP_FCCHAT_PG_OK;
-
-    } else if (job->sqlstate[0]) {
-        status = NGX_HTTP_FCCHAT_PG_FAILED;
-
-    } else {
-
-        /* libpq gave up on the result (memory), the server did not */
-
-        status = NGX_HTTP_FCCHAT_PG_UNKNOWN;
-    }
+    status = job->failed ? NGX_HTTP_FCCHAT_PG_FAILED : NGX_HTTP_FCCHAT_PG_OK;
 
     if (status == NGX_HTTP_FCCHAT_PG_FAILED
         && ngx_http_fcchat_pg_prepare_again(job))
