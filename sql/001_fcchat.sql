@@ -155,7 +155,6 @@ DECLARE
     o_cid      text;
     o_log      uuid;
     o_last     bigint;
-    o_ready    boolean;
     o_id       bigint;
 
     -- an element for each item; first: the ordinal of the first item with the
@@ -195,21 +194,14 @@ BEGIN
         o_user := users[1];
         o_cid := cids[1];
 
-        SELECT h.epoch, h.last_seq INTO o_log, o_last
-          FROM fcchat_head h
+        -- this is the lock, too; what follows has a younger snapshot
+
+        UPDATE fcchat_head h
+           SET last_seq = h.last_seq + 1
          WHERE h.room_id = o_room
-           FOR NO KEY UPDATE;
+        RETURNING h.epoch, h.last_seq INTO o_log, o_last;
 
-        SELECT (SELECT r.is_active FROM chat_chatroom r WHERE r.id = o_room)
-               AND (SELECT u.is_active FROM accounts_user u
-                     WHERE u.id = o_user)
-               AND (SELECT l.seq FROM fcchat_event l
-                     WHERE l.room_id = o_room
-                       AND l.user_id = o_user
-                       AND l.cid = o_cid) IS NULL
-          INTO o_ready;
-
-        IF o_log IS NOT NULL AND o_ready THEN
+        IF o_log IS NOT NULL THEN
             moment := date_trunc('milliseconds', clock_timestamp());
             numbering := coalesce(current_setting('fcchat.numbering', true),
                                   '');
@@ -220,31 +212,37 @@ BEGIN
 
             INSERT INTO chat_chatmessage (room_id, user_id, content,
                 message_type, is_deleted, is_pinned, created_at)
-            VALUES (o_room, o_user, texts[1], 'message', false, false, moment)
+            SELECT o_room, o_user, texts[1], 'message', false, false, moment
+             WHERE (SELECT r.is_active FROM chat_chatroom r
+                     WHERE r.id = o_room)
+               AND (SELECT u.is_active FROM accounts_user u
+                     WHERE u.id = o_user)
+               AND (SELECT l.seq FROM fcchat_event l
+                     WHERE l.room_id = o_room
+                       AND l.user_id = o_user
+                       AND l.cid = o_cid) IS NULL
             RETURNING id INTO o_id;
 
             status := set_config('fcchat.numbering', numbering, true);
 
-            IF o_id IS NULL THEN
-                RAISE EXCEPTION 'a trigger of chat_chatmessage left out a row';
+            IF o_id IS NOT NULL THEN
+                INSERT INTO fcchat_event (room_id, seq, message_id, user_id,
+                    at, cid)
+                VALUES (o_room, o_last, o_id, o_user, moment, o_cid);
+
+                item := 1;
+                status := 'ok';
+                seq := o_last;
+                id := o_id;
+                at := floor(extract(epoch FROM moment) * 1000)::bigint;
+                epoch := o_log;
+                RETURN NEXT;
+                RETURN;
             END IF;
 
-            INSERT INTO fcchat_event (room_id, seq, message_id, user_id, at,
-                cid)
-            VALUES (o_room, o_last + 1, o_id, o_user, moment, o_cid);
-
             UPDATE fcchat_head h
-               SET last_seq = o_last + 1
+               SET last_seq = h.last_seq - 1
              WHERE h.room_id = o_room;
-
-            item := 1;
-            status := 'ok';
-            seq := o_last + 1;
-            id := o_id;
-            at := floor(extract(epoch FROM moment) * 1000)::bigint;
-            epoch := o_log;
-            RETURN NEXT;
-            RETURN;
         END IF;
     END IF;
 
