@@ -18,6 +18,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
+use JSON::PP;
 use List::Util qw/ min /;
 use Test::Nginx;
 use Time::HiRes qw/ time sleep /;
@@ -34,7 +35,7 @@ plan(skip_all => 'the sanitizers have their own malloc(): plain build only')
     if asan();
 
 my @v1 = (protocol => 'fcchat.v1');
-my ($room, $serial, $calm) = (1, 0, 0);
+my ($room, $serial, $calm, $told_why) = (1, 0, 0, 0);
 my ($welcome, $near, $ws);
 
 # Each has what goes before, what is to happen while memory is short, which
@@ -56,6 +57,8 @@ my @scenarios = (
     [ 'an old page with its history' => act =>
       sub { enter(path => '/old/stream_1/', protocol => undef) } ],
     [ 'a message' => visits => 8, %open, act => sub { said('hello') } ],
+    [ 'a message in two parts' => visits => 6, at_first => 1, %open,
+      act => \&parts ],
     [ 'messages that fill a log' => visits => 5,
       before => sub { $ws = enter(room => 'r' . $room++) },
       act => sub { said('x' x 480) for 1 .. 12 },
@@ -108,7 +111,7 @@ my $only = $ENV{FC_FAULT_ONLY} // '';
 
 @scenarios = grep { $_->[0] =~ /(?:$only)/ } @scenarios;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(@scenarios * 2 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(@scenarios * 2 + 3);
 
 $pg = FC::Pg->new();
 
@@ -169,6 +172,7 @@ $site->cookie($_) for qw/ alice neighbour /;
 
 my $full = defined $ENV{FC_FAULT_SECONDS};
 my $told = 0;
+my $parts = grep { $_->[0] =~ /two parts/ } @scenarios;
 
 wait_for(sub { workers($t) == 1 });
 
@@ -197,7 +201,8 @@ for my $s (@scenarios) {
     $calm = 0;
     my @all = map { my $times = $_; map { [ $_, $times ] } 1 .. $n } 1, 40;
     my $visits = $full ? @all : min(scalar @all, $s{visits} // 32);
-    my @visits = map { $all[$_ * @all / $visits] } 0 .. $visits - 1;
+    my $step = $s{at_first} ? 1 : @all / $visits;
+    my @visits = map { $all[$_ * $step] } 0 .. $visits - 1;
 
     my $before = fds($pid);
     my $began = time();
@@ -227,6 +232,7 @@ for my $s (@scenarios) {
        "$name: no descriptor is left");
 }
 
+ok($told_why || !$parts, 'a part without memory: Close 1011');
 is((workers($t))[0], $pid, 'the worker lived through it');
 
 my @lines = grep { !/\[emerg\].*\(.*\) failed \(12: / && !/fcchat/ }
@@ -391,6 +397,38 @@ sub renew {
     wait_for(sub { workers($t) == 1 });
 
     ($pid) = workers($t);
+
+    return;
+}
+
+
+# The pong says that the first part has been read, which has none of the text.
+
+sub parts {
+    return if !$ws;
+
+    my $frame = FC::WS::frame(op => 1, payload => encode_json(
+                    { type => 'message', text => 'two', cid => 'h' }));
+    my $m;
+
+    $ws->send_raw(FC::WS::frame(op => 9, payload => '')
+                  . substr $frame, 0, 4);
+
+    do {
+        $m = $ws->recv(7);
+        die "neither pong nor end\n" if !$m && !ended($ws);
+    } while ($m && $m->{op} != 10 && $m->{op} != 8);
+
+    if ($m && $m->{op} == 8) {
+        $ws->{closing} = $m;
+
+    } elsif ($m) {
+        $ws->send_raw(substr $frame, 4);
+        answer('ack');
+    }
+
+    $told_why ||= $ws->{closing}
+                  && unpack('n', $ws->{closing}{payload}) == 1011;
 
     return;
 }

@@ -65,10 +65,19 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
 
     ngx_http_fcchat_frame_run(s, in, p, last);
 
-    if (ngx_http_fcchat_frame_keep(s, in) != NGX_OK) {
-        ngx_http_fcchat_member_leave(&s->member);
-        s->member.broken(&s->member, 0);
+    if (ngx_http_fcchat_frame_keep(s, in) == NGX_OK || s->in_todo) {
+        return;
     }
+
+    if (s->state == NGX_HTTP_FCCHAT_OPEN) {
+        ngx_http_fcchat_frame_error(s, FCC_WS_INTERNAL, "out of memory");
+        return;
+    }
+
+    /* where the peer's Close would begin is lost */
+
+    ngx_http_fcchat_member_leave(&s->member);
+    s->member.broken(&s->member, 0);
 }
 
 
