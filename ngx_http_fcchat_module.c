@@ -14,7 +14,7 @@
 
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_1"
-#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_1"
+#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_2"
 
 
 static char *ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data);

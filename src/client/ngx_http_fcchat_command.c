@@ -21,9 +21,13 @@ static void ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static void ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
-static ngx_uint_t ngx_http_fcchat_command_limited(
-    ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
-    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate);
+static ngx_uint_t ngx_http_fcchat_command_exempt(
+    ngx_http_fcchat_session_t *s, fcc_rate_t *rate);
+static ngx_uint_t ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
+static void ngx_http_fcchat_command_unsay(ngx_http_fcchat_session_t *s);
+static void ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd, ngx_msec_t wait);
 static uint64_t ngx_http_fcchat_command_key(ngx_http_fcchat_session_t *s);
 static ngx_int_t ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s);
@@ -91,8 +95,8 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
 static void
 ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
-    if (ngx_http_fcchat_command_limited(s, cmd, NGX_HTTP_FCCHAT_RATE_MESSAGE,
-                                        s->conf->rate))
+    if (!ngx_http_fcchat_command_exempt(s, s->conf->rate)
+        && ngx_http_fcchat_command_said(s, cmd))
     {
         return;
     }
@@ -101,6 +105,7 @@ ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
                             s->sender)
         != NGX_OK)
     {
+        ngx_http_fcchat_command_unsay(s);
         ngx_http_fcchat_command_busy(s, &cmd->cid);
         return;
     }
@@ -113,13 +118,20 @@ static void
 ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
     ngx_int_t                  rc;
+    ngx_msec_t                 wait;
     fcc_proto_error_t          err;
     ngx_http_fcchat_outcome_t  o;
 
-    if (ngx_http_fcchat_command_limited(s, cmd, NGX_HTTP_FCCHAT_RATE_REACTION,
-                                        s->conf->reaction_rate))
-    {
-        return;
+    if (!ngx_http_fcchat_command_exempt(s, s->conf->reaction_rate)) {
+
+        wait = ngx_http_fcchat_rate_take(s->worker->conf->rates,
+                                         ngx_http_fcchat_command_key(s),
+                                         NGX_HTTP_FCCHAT_RATE_REACTION,
+                                         s->conf->reaction_rate);
+        if (wait) {
+            ngx_http_fcchat_command_limited(s, cmd, wait);
+            return;
+        }
     }
 
     rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, &cmd->cid,
@@ -164,32 +176,75 @@ ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 }
 
 
-/* 1: too many of its kind, and the client was told; moderators are free */
+/* 1: nobody limits it; moderators are free */
 
 static ngx_uint_t
-ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
-    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate)
+ngx_http_fcchat_command_exempt(ngx_http_fcchat_session_t *s, fcc_rate_t *rate)
 {
+    return rate == NULL || ngx_strcmp(s->author.role.data, "member") != 0;
+}
+
+
+/* 1: one too many, or the same text again, and the client was told */
+
+static ngx_uint_t
+ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    uint64_t           text, cid;
+    ngx_int_t          rc;
     ngx_msec_t         wait;
     fcc_proto_error_t  err;
 
-    if (rate == NULL || ngx_strncmp(s->author.role.data, "member", 6) != 0) {
-        return 0;
+    text = fcc_rate_hash(FCC_RATE_HASH_INIT, s->room->name.data,
+                         s->room->name.len);
+    text = fcc_rate_hash(text, "", 1);
+    text = fcc_rate_hash(text, cmd->text.data, cmd->text.len);
+
+    cid = cmd->cid.len ? fcc_rate_hash(FCC_RATE_HASH_INIT, cmd->cid.data,
+                                       cmd->cid.len)
+                       : 0;
+
+    rc = ngx_http_fcchat_rate_say(s->worker->conf->rates,
+                                  ngx_http_fcchat_command_key(s), text, cid,
+                                  s->conf->rate, &wait);
+
+    if (rc == NGX_BUSY) {
+        ngx_http_fcchat_command_limited(s, cmd, wait);
+        return 1;
     }
 
-    wait = ngx_http_fcchat_rate_take(s->worker->conf->rates,
-                                     ngx_http_fcchat_command_key(s), kind,
-                                     rate);
-    if (wait == 0) {
-        return 0;
+    if (rc == NGX_DECLINED) {
+        err.code = "duplicate";
+        err.text = "You have said that just now.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, -1);
+        return 1;
     }
+
+    return 0;
+}
+
+
+static void
+ngx_http_fcchat_command_unsay(ngx_http_fcchat_session_t *s)
+{
+    if (!ngx_http_fcchat_command_exempt(s, s->conf->rate)) {
+        ngx_http_fcchat_rate_unsay(s->worker->conf->rates,
+                                   ngx_http_fcchat_command_key(s));
+    }
+}
+
+
+static void
+ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
+    ngx_msec_t wait)
+{
+    fcc_proto_error_t  err;
 
     err.code = "rate_limited";
     err.text = "Too fast, wait a little.";
 
     ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
-
-    return 1;
 }
 
 
@@ -271,6 +326,8 @@ ngx_http_fcchat_command_done(void *session, ngx_http_fcchat_outcome_t *o)
     if (s->state == NGX_HTTP_FCCHAT_OPEN) {
 
         if (o->code) {
+            ngx_http_fcchat_command_unsay(s);
+
             err.code = o->code;
             err.text = o->text;
 

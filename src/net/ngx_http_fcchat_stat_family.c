@@ -32,7 +32,7 @@ static const char  *ngx_http_fcchat_stat_errors[] = {
     "bad_request", "bad_json", "bad_text", "unknown_type", "empty", "too_long",
     "login_required", "rate_limited", "unavailable", "unknown_stamp",
     "not_allowed", "rejected", "room_gone", "muted", "slow_mode", "filtered",
-    "other", NULL
+    "duplicate", "other", NULL
 };
 
 

@@ -71,6 +71,46 @@ fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now)
 }
 
 
+int
+fcc_rate_said(const fcc_said_t *said, uint64_t text, uint64_t cid,
+    int64_t now)
+{
+    size_t  i;
+
+    for (i = 0; i < FCC_RATE_SAID; i++) {
+
+        if (said[i].text != text || (cid != 0 && said[i].cid == cid)) {
+            continue;
+        }
+
+        /* a clock that jumped back forgets */
+
+        if (said[i].at <= now && now - said[i].at < FCC_RATE_AGAIN) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+fcc_rate_say(fcc_said_t *said, uint64_t text, uint64_t cid, int64_t now)
+{
+    size_t  i, old;
+
+    for (i = 1, old = 0; i < FCC_RATE_SAID; i++) {
+        if (said[i].at < said[old].at) {
+            old = i;
+        }
+    }
+
+    said[old].text = text;
+    said[old].cid = cid;
+    said[old].at = now;
+}
+
+
 uint64_t
 fcc_rate_hash(uint64_t hash, const void *data, size_t len)
 {

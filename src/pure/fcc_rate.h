@@ -18,6 +18,9 @@
 
 #define FCC_RATE_MAX        1000000     /* a second or a minute; tokens */
 
+#define FCC_RATE_SAID       4           /* texts that are remembered */
+#define FCC_RATE_AGAIN      30000       /* ms, for so long */
+
 #define FCC_RATE_HASH_INIT  14695981039346656037ULL
 
 
@@ -25,6 +28,15 @@ typedef struct {
     int64_t      interval;      /* us for a token, >= 1 */
     int64_t      burst;         /* tokens that the bucket holds, >= 1 */
 } fcc_rate_t;
+
+
+/* a text that was said, by hashes; all zero: none was */
+
+typedef struct {
+    uint64_t     text;          /* and where: the hash of both */
+    uint64_t     cid;           /* 0: it had none */
+    int64_t      at;            /* ms */
+} fcc_said_t;
 
 
 /*
@@ -38,6 +50,16 @@ int fcc_rate_parse(fcc_rate_t *rate, const unsigned char *data, size_t len);
  * the time (ms) from now until there will be one.
  */
 int64_t fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now);
+
+/*
+ * 1 when one of said[FCC_RATE_SAID] was the same text less than FCC_RATE_AGAIN
+ * ago; not for the same cid, which is the same message once more.
+ */
+int fcc_rate_said(const fcc_said_t *said, uint64_t text, uint64_t cid,
+    int64_t now);
+
+/* remembers the text in the place of the oldest */
+void fcc_rate_say(fcc_said_t *said, uint64_t text, uint64_t cid, int64_t now);
 
 /* FNV-1a of 64 bits, to be continued from FCC_RATE_HASH_INIT */
 uint64_t fcc_rate_hash(uint64_t hash, const void *data, size_t len);

@@ -8,7 +8,7 @@
  * buckets, or the zone is too small.  The slab's own mutex is the only lock,
  * which the master releases when a worker dies holding it, and it is held for
  * one look at one set.  A bucket is one number, so that whoever dies there
- * leaves nothing half done.
+ * leaves none half done, and a text half noted is like no other.
  */
 
 
@@ -24,6 +24,7 @@ typedef struct {
     uint64_t                      key;          /* 0: free */
     ngx_msec_t                    used;
     int64_t                       full[NGX_HTTP_FCCHAT_RATE_KINDS];
+    fcc_said_t                    said[FCC_RATE_SAID];
 } ngx_http_fcchat_bucket_t;
 
 
@@ -95,6 +96,60 @@ ngx_http_fcchat_rate_take(ngx_shm_zone_t *zone, uint64_t key,
     ngx_shmtx_unlock(&shpool->mutex);
 
     return wait;
+}
+
+
+ngx_int_t
+ngx_http_fcchat_rate_say(ngx_shm_zone_t *zone, uint64_t key, uint64_t text,
+    uint64_t cid, fcc_rate_t *rate, ngx_msec_t *wait)
+{
+    ngx_int_t                  rc;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+
+    if (fcc_rate_said(b->said, text, cid, ngx_current_msec)) {
+        rc = NGX_DECLINED;
+
+    } else {
+        *wait = fcc_rate_take(&b->full[NGX_HTTP_FCCHAT_RATE_MESSAGE], rate,
+                              ngx_current_msec);
+        rc = *wait ? NGX_BUSY : NGX_OK;
+    }
+
+    if (rc == NGX_OK) {
+        fcc_rate_say(b->said, text, cid, ngx_current_msec);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+void
+ngx_http_fcchat_rate_unsay(ngx_shm_zone_t *zone, uint64_t key)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+    ngx_memzero(b->said, sizeof(b->said));
+
+    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 

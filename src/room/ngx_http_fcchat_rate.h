@@ -32,5 +32,17 @@ ngx_int_t ngx_http_fcchat_rate_init(ngx_shm_zone_t *zone, void *data);
 ngx_msec_t ngx_http_fcchat_rate_take(ngx_shm_zone_t *zone, uint64_t key,
     ngx_http_fcchat_rate_e kind, fcc_rate_t *rate);
 
+/*
+ * One more message, by the hashes of its text and place and of its cid (0: it
+ * has none).  NGX_OK: it may be sent.  NGX_DECLINED: the same was said a moment
+ * ago.  NGX_BUSY: too many, *wait is the time (ms) until it may.  Only NGX_OK
+ * takes a token.
+ */
+ngx_int_t ngx_http_fcchat_rate_say(ngx_shm_zone_t *zone, uint64_t key,
+    uint64_t text, uint64_t cid, fcc_rate_t *rate, ngx_msec_t *wait);
+
+/* a message was not stored after all: the user may say the same again */
+void ngx_http_fcchat_rate_unsay(ngx_shm_zone_t *zone, uint64_t key);
+
 
 #endif /* _NGX_HTTP_FCCHAT_RATE_H_INCLUDED_ */

@@ -156,6 +156,40 @@ model(void)
 
 
 static void
+again(void)
+{
+    int64_t     i;
+    fcc_said_t  said[FCC_RATE_SAID];
+
+    memset(said, 0, sizeof(said));
+
+    is_int(fcc_rate_said(said, 7, 0, 1000), 0, "nothing was said");
+
+    fcc_rate_say(said, 7, 70, 1000);
+
+    is_int(fcc_rate_said(said, 7, 0, 1000), 1, "the same at once");
+    is_int(fcc_rate_said(said, 7, 71, 30999), 1, "and within 30 s");
+    is_int(fcc_rate_said(said, 7, 0, 31000), 0, "and not later");
+    is_int(fcc_rate_said(said, 7, 70, 1001), 0, "the same message");
+    is_int(fcc_rate_said(said, 8, 0, 1001), 0, "another text");
+    is_int(fcc_rate_said(said, 7, 0, 999), 0, "before that");
+
+    for (i = 0; i < FCC_RATE_SAID - 1; i++) {
+        fcc_rate_say(said, 10 + i, 0, 2000 + i);
+    }
+
+    is_int(fcc_rate_said(said, 7, 0, 3000), 1, "with others since");
+    is_int(fcc_rate_said(said, 10, 0, 3000), 1, "one of them");
+
+    fcc_rate_say(said, 20, 0, 3000);
+
+    is_int(fcc_rate_said(said, 7, 0, 3000), 0, "the oldest is forgotten");
+    is_int(fcc_rate_said(said, 10, 0, 3000), 1, "and no other");
+    is_int(fcc_rate_said(said, 20, 0, 3000), 1, "the last one");
+}
+
+
+static void
 hash(void)
 {
     ok(fcc_rate_hash(FCC_RATE_HASH_INIT, "", 0) == 0xcbf29ce484222325ULL,
@@ -174,6 +208,7 @@ main(void)
     bucket();
     clocks();
     model();
+    again();
     hash();
 
     return tap_done();
