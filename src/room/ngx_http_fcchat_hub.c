@@ -3,7 +3,7 @@
  * A hub in a worker: its links and rooms, the tick, and the fan-out's turn.
  *
  * The tick asks PostgreSQL for the heads of all open rooms: once a second
- * while the bus is well, five times a second while it is not.  So a lost hint,
+ * while the bus is well, every 150 ms while it is not.  So a lost hint,
  * of which nothing else would tell, costs a second at most.  A room that was
  * subscribed a moment ago is "stale" and asked for at once: only from the
  * confirmation on can nothing be missed.

@@ -35,7 +35,7 @@
 #define NGX_HTTP_FCCHAT_PREFIX_MAX     64       /* bytes of the bus prefix */
 #define NGX_HTTP_FCCHAT_ROOM_CHECK     5000     /* ms a room is believed */
 #define NGX_HTTP_FCCHAT_TICK           1000     /* ms: heads, viewers, linger */
-#define NGX_HTTP_FCCHAT_TICK_ALONE     200      /* ms, while the bus is away */
+#define NGX_HTTP_FCCHAT_TICK_ALONE     150      /* ms, while the bus is away */
 #define NGX_HTTP_FCCHAT_REACT_TICK     200      /* ms between counts */
 #define NGX_HTTP_FCCHAT_COUNTS_MAX     64       /* stamps in one count */
 #define NGX_HTTP_FCCHAT_PEERS_MAX      256      /* workers seen in a room */
