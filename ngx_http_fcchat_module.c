@@ -15,6 +15,7 @@
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_1"
 #define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_2"
+#define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
 
 
 static char *ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data);
@@ -319,6 +320,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, reaction_rate),
       &ngx_http_fcchat_reaction_rate_default },
 
+    /* open sockets of a user and of an address: "user=10", "ip=100" */
+    { ngx_string("fcchat_connections"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_connections,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     /* on the wire of the old protocol */
     { ngx_string("fcchat_html_escape"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_FLAG,
@@ -511,6 +520,7 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
      *     cmcf->used = 0;
      *     cmcf->zone = NULL;
      *     cmcf->rates = NULL;
+     *     cmcf->counts = NULL;
      *     cmcf->status = 0;
      *     cmcf->stat = NULL;
      *     cmcf->worker = NULL;
@@ -578,6 +588,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->length = NGX_CONF_UNSET_UINT;
     conf->html_escape = NGX_CONF_UNSET;
+    conf->user_max = NGX_CONF_UNSET_UINT;
+    conf->addr_max = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_PTR;
     conf->reaction_rate = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
@@ -620,6 +632,10 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 0);
     ngx_conf_merge_uint_value(conf->length, prev->length, 500);
     ngx_conf_merge_value(conf->html_escape, prev->html_escape, 1);
+    ngx_conf_merge_uint_value(conf->user_max, prev->user_max,
+                              NGX_HTTP_FCCHAT_USER_MAX);
+    ngx_conf_merge_uint_value(conf->addr_max, prev->addr_max,
+                              NGX_HTTP_FCCHAT_ADDR_MAX);
     ngx_conf_merge_ptr_value(conf->rate, prev->rate,
                              &ngx_http_fcchat_rate_default);
     ngx_conf_merge_ptr_value(conf->reaction_rate, prev->reaction_rate,
@@ -765,6 +781,18 @@ ngx_http_fcchat_init(ngx_conf_t *cf)
 
     cmcf->rates->init = ngx_http_fcchat_rate_init;
 
+    ngx_str_set(&name, NGX_HTTP_FCCHAT_COUNTS);
+
+    cmcf->counts = ngx_shared_memory_add(cf, &name,
+                                         ngx_max(cmcf->zone_size / 4,
+                                                 8 * ngx_pagesize),
+                                         &ngx_http_fcchat_module);
+    if (cmcf->counts == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmcf->counts->init = ngx_http_fcchat_count_init;
+
     return NGX_OK;
 }
 
@@ -787,6 +815,10 @@ ngx_http_fcchat_init_process(ngx_cycle_t *cycle)
 
     if (cmcf->stat) {
         ngx_http_fcchat_stat_attach(cmcf->stat, cycle->log);
+    }
+
+    if (cmcf->counts) {
+        ngx_http_fcchat_count_begin(cmcf->counts);
     }
 
     cmcf->worker = ngx_http_fcchat_worker_create(cmcf, cycle->log);

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(253);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(261);
 
 my $d = $t->testdir();
 
@@ -141,6 +141,12 @@ for my $name (qw/ fcchat_rate fcchat_reaction_rate /) {
         for 'burst=0', 'burst=x', 'burst=1000001', 'nodelay';
     right("$name $_") for 'off', '30r/m', '1000000r/s burst=1000000';
 }
+
+wrong("fcchat_connections $_",
+      qq(invalid parameter "$_", it must be "user=N" or "ip=N", from 1 to)
+      . ' 1000000 or "off"')
+    for 'user=0', 'ip=x', 'ip=', '5', 'user=1000001';
+right("fcchat_connections $_") for 'user=off', 'ip=off user=5';
 
 wrong("fcchat_lag $_", 'size must be from 16k to 64m')
     for '0', '1k', '16383', '65m';
@@ -300,6 +306,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_rate off',
+           'fcchat_connections ip=5',
            'fcchat_reaction_rate 5r/s', 'fcchat_session_redis unix:/x',
            'fcchat_guests read', 'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
 

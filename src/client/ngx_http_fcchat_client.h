@@ -40,6 +40,9 @@
 #define NGX_HTTP_FCCHAT_TENANTS_MAX     1024    /* hosts of a worker: known,
                                                  * unknown, asked for */
 
+#define NGX_HTTP_FCCHAT_USER_MAX        10      /* sockets, by default */
+#define NGX_HTTP_FCCHAT_ADDR_MAX        100
+
 #define NGX_HTTP_FCCHAT_WHEEL_SLOTS     256     /* a power of two */
 #define NGX_HTTP_FCCHAT_WHEEL_TICK      250     /* ms */
 
@@ -53,6 +56,7 @@
 #define NGX_HTTP_FCCHAT_CLOSE_SESSION     4401
 #define NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN   4403
 #define NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE   4404
+#define NGX_HTTP_FCCHAT_CLOSE_TOO_MANY    4409
 
 
 typedef struct ngx_http_fcchat_worker_s   ngx_http_fcchat_worker_t;
@@ -132,6 +136,8 @@ typedef struct {
     ngx_flag_t                      html_escape;
     fcc_rate_t                     *rate;       /* of messages; NULL: off */
     fcc_rate_t                     *reaction_rate;
+    ngx_uint_t                      user_max;   /* sockets; 0: off */
+    ngx_uint_t                      addr_max;
     ngx_msec_t                      ping;
     ngx_msec_t                      timeout;
     ngx_flag_t                      detach;
@@ -150,6 +156,7 @@ typedef struct {
     size_t                          zone_size;
     ngx_shm_zone_t                 *zone;
     ngx_shm_zone_t                 *rates;
+    ngx_shm_zone_t                 *counts;
     ngx_uint_t                      status; /* locations that tell */
     ngx_shm_zone_t                 *stat;   /* NULL: none does */
     ngx_http_fcchat_worker_t       *worker; /* of this process, or NULL */
@@ -193,6 +200,8 @@ char *ngx_http_fcchat_set_session_redis(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_connections(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -291,6 +300,38 @@ void ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
     ngx_http_fcchat_user_t *user, ngx_msec_t ttl);
 
 
+/* the user, by what is the same in all workers and after a reload */
+uint64_t ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t id);
+
+
+/* what a socket is counted by */
+
+typedef struct {
+    ngx_shm_zone_t                 *zone;
+    uint64_t                        user;
+    uint64_t                        addr;
+    unsigned                        by_user:1;
+    unsigned                        by_addr:1;
+} ngx_http_fcchat_counted_t;
+
+
+/* zone->init: the counts take all of the zone */
+ngx_int_t ngx_http_fcchat_count_init(ngx_shm_zone_t *zone, void *data);
+
+/* at a worker's start: a former one may have had its pid */
+void ngx_http_fcchat_count_begin(ngx_shm_zone_t *zone);
+
+/* 0, and a sub() is due; else there are max of the key, and none is */
+ngx_uint_t ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_uint_t max);
+
+void ngx_http_fcchat_count_sub(ngx_shm_zone_t *zone, uint64_t key);
+
+/* gives back what is counted; idempotent */
+void ngx_http_fcchat_uncount(ngx_http_fcchat_counted_t *counted);
+
+
 /* embedded by whoever asks */
 
 typedef struct ngx_http_fcchat_auth_waiter_s  ngx_http_fcchat_auth_waiter_t;
@@ -380,6 +421,7 @@ struct ngx_http_fcchat_ctx_s {
     size_t                          since_len;  /* 0: it asks for nothing */
     u_char                          since[NGX_HTTP_FCCHAT_SINCE_MAX];
     ngx_http_fcchat_user_t          user;
+    ngx_http_fcchat_counted_t       counted;
     ngx_http_fcchat_room_t         *room;           /* a ref is held */
     ngx_http_fcchat_tenant_waiter_t tenant;
     ngx_http_fcchat_auth_waiter_t   auth;
@@ -517,6 +559,7 @@ struct ngx_http_fcchat_session_s {
 
     ngx_http_fcchat_input_t        *input;      /* NULL: between frames */
 
+    ngx_http_fcchat_counted_t       counted;
     ngx_http_fcchat_author_t        author;     /* in the same block */
     ngx_str_t                       addr;       /* likewise */
     uint64_t                        received;   /* bytes */

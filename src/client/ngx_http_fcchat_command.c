@@ -248,27 +248,11 @@ ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
 }
 
 
-/* the user, by what is the same in all workers and after a reload */
-
 static uint64_t
 ngx_http_fcchat_command_key(ngx_http_fcchat_session_t *s)
 {
-    uint64_t                     key;
-    ngx_http_fcchat_room_t      *room;
-    ngx_http_fcchat_hub_conf_t  *hub;
-
-    room = s->room;
-    hub = room->hub->conf;
-
-    key = fcc_rate_hash(FCC_RATE_HASH_INIT, hub->pg->conninfo.data,
-                        hub->pg->conninfo.len);
-    key = fcc_rate_hash(key, "", 1);
-    key = fcc_rate_hash(key, hub->prefix.data, hub->prefix.len);
-    key = fcc_rate_hash(key, "", 1);
-    key = fcc_rate_hash(key, room->schema.data, room->schema.len);
-    key = fcc_rate_hash(key, "", 1);
-
-    return fcc_rate_hash(key, &s->author.id, sizeof(s->author.id));
+    return ngx_http_fcchat_user_key(s->room->hub, &s->room->schema,
+                                    s->author.id);
 }
 
 

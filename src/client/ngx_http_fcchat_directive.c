@@ -651,65 +651,6 @@ ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* as limit_req's, but a burst is all that the bucket holds; post: defaults */
-
-char *
-ngx_http_fcchat_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_int_t     burst;
-    ngx_str_t    *value;
-    fcc_rate_t  **rate, *def;
-
-    rate = (fcc_rate_t **) ((char *) conf + cmd->offset);
-
-    if (*rate != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        *rate = NULL;
-        return NGX_CONF_OK;
-    }
-
-    *rate = ngx_palloc(cf->pool, sizeof(fcc_rate_t));
-    if (*rate == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    def = cmd->post;
-    **rate = *def;
-
-    if (fcc_rate_parse(*rate, value[1].data, value[1].len) != FCC_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid rate \"%V\", it must be \"off\" or as "
-                           "\"5r/s\" or \"30r/m\", up to %d", &value[1],
-                           FCC_RATE_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    burst = (ngx_strncmp(value[2].data, "burst=", 6) == 0)
-            ? ngx_atoi(value[2].data + 6, value[2].len - 6) : NGX_ERROR;
-
-    if (burst == NGX_ERROR || burst < 1 || burst > FCC_RATE_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\", it must be "
-                           "\"burst=N\", from 1 to %d", &value[2],
-                           FCC_RATE_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    (*rate)->burst = burst;
-
-    return NGX_CONF_OK;
-}
-
-
 char *
 ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {

@@ -46,6 +46,7 @@ static ngx_int_t ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
     ngx_http_fcchat_auth_e rc);
 static void ngx_http_fcchat_auth_ready(ngx_http_fcchat_auth_waiter_t *w,
     ngx_http_fcchat_auth_e rc, ngx_http_fcchat_user_t *user);
+static ngx_int_t ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_enter(ngx_http_fcchat_ctx_t *ctx);
 static void ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
     ngx_http_fcchat_room_t *room, ngx_http_fcchat_store_rc_e rc);
@@ -268,6 +269,8 @@ ngx_http_fcchat_ctx_cleanup(void *data)
         ngx_http_fcchat_room_put(ctx->room);
         ctx->room = NULL;
     }
+
+    ngx_http_fcchat_uncount(&ctx->counted);
 }
 
 
@@ -484,11 +487,60 @@ ngx_http_fcchat_auth_ready(ngx_http_fcchat_auth_waiter_t *w,
 }
 
 
+/* the socket that is to be, until its session ends or the handshake fails */
+
+static ngx_int_t
+ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx)
+{
+    ngx_str_t                  *addr;
+    ngx_http_fcchat_counted_t  *counted;
+
+    addr = &ctx->request->connection->addr_text;
+
+    counted = &ctx->counted;
+    counted->zone = ctx->worker->conf->counts;
+
+    if (ctx->conf->addr_max) {
+        counted->addr = fcc_rate_hash(FCC_RATE_HASH_INIT, addr->data,
+                                      addr->len);
+
+        if (ngx_http_fcchat_count_add(counted->zone, counted->addr,
+                                      ctx->conf->addr_max))
+        {
+            return NGX_BUSY;
+        }
+
+        counted->by_addr = 1;
+    }
+
+    if (ctx->conf->user_max && ctx->user.id) {
+        counted->user = ngx_http_fcchat_user_key(ctx->hub, &ctx->schema,
+                                                 ctx->user.id);
+
+        if (ngx_http_fcchat_count_add(counted->zone, counted->user,
+                                      ctx->conf->user_max))
+        {
+            ngx_http_fcchat_uncount(counted);
+            return NGX_BUSY;
+        }
+
+        counted->by_user = 1;
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_fcchat_enter(ngx_http_fcchat_ctx_t *ctx)
 {
     ngx_int_t                rc;
     ngx_http_fcchat_room_t  *room;
+
+    if (ngx_http_fcchat_count(ctx) != NGX_OK) {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                                       "too many connections");
+    }
 
     rc = ngx_http_fcchat_room_get(ctx->hub, &ctx->schema, &ctx->name,
                                   &ctx->waiter, &room);
@@ -566,6 +618,10 @@ ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
 
     case NGX_HTTP_NOT_FOUND:
         ctx->code = NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE;
+        break;
+
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        ctx->code = NGX_HTTP_FCCHAT_CLOSE_TOO_MANY;
         break;
 
     default:

@@ -45,6 +45,10 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
 
         break;
 
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        rc = ngx_http_fcchat_refuse_header(r, "Retry-After", "5");
+        break;
+
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         rc = ngx_http_fcchat_refuse_header(r, "Retry-After", "1");
         break;

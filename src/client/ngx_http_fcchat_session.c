@@ -96,6 +96,8 @@ ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
      * copied; the room's ref is the session's now */
 
     ctx->room = NULL;
+    ctx->counted.by_user = 0;
+    ctx->counted.by_addr = 0;
     copy = *ctx;
     copy.room = s->room;
 
@@ -140,6 +142,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 
     s->conf = ctx->conf;
     s->worker = ctx->worker;
+    s->counted = ctx->counted;
     s->room = ctx->room;
     s->v1 = ctx->v1;
     s->echo = ctx->conf->service == NGX_HTTP_FCCHAT_ECHO;
@@ -743,6 +746,8 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
 
         ngx_free(s->input);
     }
+
+    ngx_http_fcchat_uncount(&s->counted);
 
     s->worker->sessions--;
 

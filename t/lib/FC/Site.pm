@@ -75,7 +75,8 @@ sub write {
     my %c = (map({ $_ => $self->{$_} // '' }
                  qw/ main events http server location more /),
              rate => $self->{rate}
-                     // 'fcchat_rate off; fcchat_reaction_rate off;',
+                     // 'fcchat_rate off; fcchat_reaction_rate off;'
+                        . ' fcchat_connections user=off ip=off;',
              workers => $self->{workers}, listen => $self->{listen},
              daemon => $self->{daemon} // 'off');
 

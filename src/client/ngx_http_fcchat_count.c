@@ -1,0 +1,255 @@
+
+/*
+ * How many sockets a user and an address have open, over the workers of a node.
+ *
+ * A table of sets in shared memory, made once: a place counts what one worker
+ * holds for one key, and a key's places are all in its set.  What a worker
+ * held that was killed is found when it would refuse somebody, or takes the
+ * place of another: its pid is nobody's then.  A full set counts no more, and
+ * lets in.  The slab's own mutex is the only lock, held for a look at one set.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_http_fcchat_client.h>
+
+
+#define NGX_HTTP_FCCHAT_COUNT_SET  32       /* places */
+
+
+typedef struct {
+    uint64_t                    key;
+    ngx_pid_t                   pid;
+    uint32_t                    n;          /* 0: free */
+} ngx_http_fcchat_count_t;
+
+
+/* a change of this layout changes the zone's name: a zone survives reloads */
+
+typedef struct {
+    ngx_uint_t                  nsets;
+    ngx_http_fcchat_count_t     sets[1][NGX_HTTP_FCCHAT_COUNT_SET];
+} ngx_http_fcchat_counts_t;
+
+
+static ngx_uint_t ngx_http_fcchat_count_sum(ngx_http_fcchat_count_t *set,
+    uint64_t key);
+static void ngx_http_fcchat_count_clean(ngx_http_fcchat_count_t *set);
+static ngx_http_fcchat_count_t *ngx_http_fcchat_count_place(
+    ngx_http_fcchat_count_t *set, uint64_t key);
+
+
+ngx_int_t
+ngx_http_fcchat_count_init(ngx_shm_zone_t *zone, void *data)
+{
+    size_t                     size;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_counts_t  *counts;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    if (data) {
+        zone->data = data;
+        return NGX_OK;
+    }
+
+    if (zone->shm.exists) {
+        zone->data = shpool->data;
+        return NGX_OK;
+    }
+
+    size = shpool->pfree * ngx_pagesize;
+
+    counts = ngx_slab_calloc(shpool, size);
+    if (counts == NULL) {
+        return NGX_ERROR;
+    }
+
+    counts->nsets = (size - offsetof(ngx_http_fcchat_counts_t, sets))
+                    / sizeof(counts->sets[0]);
+
+    shpool->data = counts;
+    zone->data = counts;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_fcchat_count_begin(ngx_shm_zone_t *zone)
+{
+    ngx_uint_t                 i, k;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_counts_t  *counts;
+
+    counts = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (i = 0; i < counts->nsets; i++) {
+        for (k = 0; k < NGX_HTTP_FCCHAT_COUNT_SET; k++) {
+            if (counts->sets[i][k].pid == ngx_pid) {
+                counts->sets[i][k].n = 0;
+            }
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key, ngx_uint_t max)
+{
+    ngx_uint_t                 rc;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_count_t   *set, *place;
+    ngx_http_fcchat_counts_t  *counts;
+
+    counts = zone->data;
+    set = counts->sets[key % counts->nsets];
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+    rc = 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    place = ngx_http_fcchat_count_place(set, key);
+
+    if (place == NULL || ngx_http_fcchat_count_sum(set, key) >= max) {
+        ngx_http_fcchat_count_clean(set);
+        place = ngx_http_fcchat_count_place(set, key);
+    }
+
+    if (place && ngx_http_fcchat_count_sum(set, key) >= max) {
+        rc = max;
+
+    } else if (place) {
+        place->key = key;
+        place->pid = ngx_pid;
+        place->n++;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+void
+ngx_http_fcchat_count_sub(ngx_shm_zone_t *zone, uint64_t key)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_count_t   *place;
+    ngx_http_fcchat_counts_t  *counts;
+
+    counts = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    place = ngx_http_fcchat_count_place(counts->sets[key % counts->nsets],
+                                        key);
+
+    /* one that came while its set was full was not counted */
+
+    if (place && place->n) {
+        place->n--;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_count_sum(ngx_http_fcchat_count_t *set, uint64_t key)
+{
+    ngx_uint_t  i, sum;
+
+    sum = 0;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_COUNT_SET; i++) {
+        if (set[i].key == key) {
+            sum += set[i].n;
+        }
+    }
+
+    return sum;
+}
+
+
+/* workers have one user, so that whoever can't be signalled is none of them */
+
+static void
+ngx_http_fcchat_count_clean(ngx_http_fcchat_count_t *set)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_COUNT_SET; i++) {
+        if (set[i].n && set[i].pid != ngx_pid && kill(set[i].pid, 0) == -1) {
+            set[i].n = 0;
+        }
+    }
+}
+
+
+/* where this worker counts the key, or a free place, or NULL */
+
+static ngx_http_fcchat_count_t *
+ngx_http_fcchat_count_place(ngx_http_fcchat_count_t *set, uint64_t key)
+{
+    ngx_uint_t                i;
+    ngx_http_fcchat_count_t  *place;
+
+    place = NULL;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_COUNT_SET; i++) {
+
+        if (set[i].n == 0) {
+            place = &set[i];
+
+        } else if (set[i].key == key && set[i].pid == ngx_pid) {
+            return &set[i];
+        }
+    }
+
+    return place;
+}
+
+
+uint64_t
+ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
+    int64_t id)
+{
+    uint64_t                     key;
+    ngx_http_fcchat_hub_conf_t  *conf;
+
+    conf = hub->conf;
+
+    key = fcc_rate_hash(FCC_RATE_HASH_INIT, conf->pg->conninfo.data,
+                        conf->pg->conninfo.len);
+    key = fcc_rate_hash(key, "", 1);
+    key = fcc_rate_hash(key, conf->prefix.data, conf->prefix.len);
+    key = fcc_rate_hash(key, "", 1);
+    key = fcc_rate_hash(key, schema->data, schema->len);
+    key = fcc_rate_hash(key, "", 1);
+
+    return fcc_rate_hash(key, &id, sizeof(id));
+}
+
+
+void
+ngx_http_fcchat_uncount(ngx_http_fcchat_counted_t *counted)
+{
+    if (counted->by_user) {
+        ngx_http_fcchat_count_sub(counted->zone, counted->user);
+        counted->by_user = 0;
+    }
+
+    if (counted->by_addr) {
+        ngx_http_fcchat_count_sub(counted->zone, counted->addr);
+        counted->by_addr = 0;
+    }
+}
