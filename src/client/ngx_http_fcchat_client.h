@@ -402,10 +402,20 @@ ngx_http_fcchat_worker_t *ngx_http_fcchat_worker_create(
 void ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker);
 
 
-/* ---- the handshake ---- */
+/* ---- the way in ---- */
+
+/*
+ * What a handshake or a request of the API has become.  Each of the three
+ * handlers returns what a content handler does.  A name that is set before
+ * entry() is taken, as is the cookie.
+ */
 
 struct ngx_http_fcchat_ctx_s {
     ngx_http_request_t             *request;
+    ngx_int_t                     (*known)(ngx_http_fcchat_ctx_t *ctx);
+    ngx_int_t                     (*inside)(ngx_http_fcchat_ctx_t *ctx);
+    ngx_int_t                     (*decline)(ngx_http_fcchat_ctx_t *ctx,
+                                        ngx_uint_t status, const char *text);
     ngx_http_fcchat_loc_conf_t     *conf;
     ngx_http_fcchat_worker_t       *worker;
     ngx_http_fcchat_hub_t          *hub;
@@ -437,6 +447,30 @@ struct ngx_http_fcchat_ctx_s {
     ngx_uint_t                      closed;
 };
 
+
+/* request, conf, worker (NULL: there is none) and what the steps wait with */
+void ngx_http_fcchat_entry_init(ngx_http_fcchat_ctx_t *ctx,
+    ngx_http_request_t *r);
+
+/* from the names on to ctx->known(), with ctx->user, or ctx->decline() */
+ngx_int_t ngx_http_fcchat_entry(ngx_http_fcchat_ctx_t *ctx);
+
+/* and on to ctx->inside(), with a ref of ctx->room, or ctx->decline() */
+ngx_int_t ngx_http_fcchat_entry_room(ngx_http_fcchat_ctx_t *ctx);
+
+/* the request waits for an answer of ours, and for its client to go: NGX_DONE,
+ * with r->main->count raised once */
+ngx_int_t ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx);
+
+/* the outcome of a step that ran outside the content handler; NGX_DONE: it
+ * waits for another one.  ctx may be gone then */
+void ngx_http_fcchat_entry_finish(ngx_http_fcchat_ctx_t *ctx, ngx_int_t rc);
+
+/* stops whatever waits and gives the room's ref back; idempotent */
+void ngx_http_fcchat_entry_leave(ngx_http_fcchat_ctx_t *ctx);
+
+
+/* ---- the handshake ---- */
 
 /* the content handler of all locations that serve something */
 ngx_int_t ngx_http_fcchat_handler(ngx_http_request_t *r);
