@@ -144,6 +144,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       NULL },
 
+    /* the site's own statement for one that looks something up */
+    { ngx_string("fcchat_query"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE2,
+      ngx_http_fcchat_set_query,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     /* one or more URLs, or "off" */
     { ngx_string("fcchat_redis"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_1MORE,
@@ -545,6 +553,7 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
 static void *
 ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
 {
+    ngx_uint_t                   n;
     ngx_http_fcchat_loc_conf_t  *conf;
 
     conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_fcchat_loc_conf_t));
@@ -567,6 +576,11 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
      */
 
     conf->pg = NGX_CONF_UNSET_PTR;
+
+    for (n = 0; n < NGX_HTTP_FCCHAT_STORE_QUERIES; n++) {
+        conf->queries.sql[n] = NGX_CONF_UNSET_PTR;
+    }
+
     conf->redis = NGX_CONF_UNSET_PTR;
     conf->tenant = NGX_CONF_UNSET_PTR;
     conf->domain = NGX_CONF_UNSET;
@@ -609,6 +623,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fcchat_loc_conf_t *conf = child;
 
     ngx_conf_merge_ptr_value(conf->pg, prev->pg, NULL);
+    ngx_http_fcchat_merge_queries(&conf->queries, &prev->queries);
     ngx_conf_merge_ptr_value(conf->redis, prev->redis, NULL);
     ngx_conf_merge_str_value(conf->prefix, prev->prefix, "fcchat");
     ngx_conf_merge_str_value(conf->media, prev->media, "/media/");

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(261);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(278);
 
 my $d = $t->testdir();
 
@@ -282,6 +282,28 @@ wrong("fcchat_tenant_tables $_ b", qq(invalid names of tables "$_" and "b",)
 wrong('fcchat_tenant_tables a', 'invalid number of arguments in'
       . ' "fcchat_tenant_tables" directive');
 right("fcchat_tenant_tables $_") for 'a b', 'x.Y_1 z.a', 'x' x 63 . ' b';
+wrong('fcchat_query x "SELECT 1"', 'unknown query "x", it must be "session" or'
+      . ' "user" or "room" or "stamps" or "owner" or "reaction"');
+wrong("fcchat_query user '$_->[0]'", qq(query "user" $_->[1]), "query $_->[0]")
+    for [ 'SELECT 1', 'must use $1' ],
+        [ 'SELECT $1, $2', 'must not use $2' ],
+        [ 'SELECT $0, $1', 'must not use $0' ],
+        [ 'SELECT "$1"', 'must use $1' ],
+        [ 'SELECT $1;', 'must be one statement without ";"' ],
+        [ 'SELECT $1 "', 'has a string, a name or a comment without an end' ],
+        [ '', 'must begin with SELECT or WITH' ],
+        [ 'DELETE FROM x WHERE y = $1', 'must begin with SELECT or WITH' ];
+wrong('fcchat_query stamps "SELECT $1"', 'query "stamps" must not use $1');
+wrong('fcchat_query reaction "SELECT $1, $2, $4"',
+      'query "reaction" must use $3');
+wrong('fcchat_query reaction "DELETE FROM x"', 'query "reaction" must begin'
+      . ' with SELECT, INSERT or WITH');
+wrong('fcchat_query user default; fcchat_query user "SELECT $1"',
+      'query "user" is duplicate');
+right("fcchat_query $_")
+    for 'user default', 'room "with x as (select $1) select * from x"',
+        'stamps "SELECT 1"; fcchat_query user "SELECT $1"',
+        'reaction "insert into x values ($1, $2, $3, $4)"';
 wrong('fcchat_auth_backends', 'invalid number of arguments in'
       . ' "fcchat_auth_backends" directive');
 right('fcchat_auth_backends a.B c.D');

@@ -228,8 +228,8 @@ ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
 
     conf = hub->conf;
 
-    key = fcc_rate_hash(FCC_RATE_HASH_INIT, conf->pg->conninfo.data,
-                        conf->pg->conninfo.len);
+    key = fcc_rate_hash(FCC_RATE_HASH_INIT, conf->store.pg->conninfo.data,
+                        conf->store.pg->conninfo.len);
     key = fcc_rate_hash(key, "", 1);
     key = fcc_rate_hash(key, conf->prefix.data, conf->prefix.len);
     key = fcc_rate_hash(key, "", 1);

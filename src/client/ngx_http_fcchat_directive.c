@@ -1,7 +1,8 @@
 
 /*
  * Directives that need more than nginx's stock setters, and the sharing of
- * hubs: two locations with the same PostgreSQL, Redis and prefix have one.
+ * hubs: two locations with the same PostgreSQL, statements, Redis and prefix
+ * have one.
  */
 
 
@@ -679,6 +680,7 @@ char *
 ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
 {
     ngx_uint_t                    i;
+    ngx_http_fcchat_pg_conf_t    *pg;
     ngx_http_fcchat_hub_conf_t   *hub;
     ngx_http_fcchat_main_conf_t  *cmcf;
 
@@ -688,15 +690,21 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
 
     for (i = 0; i < cmcf->hubs.nelts; i++) {
 
-        if (ngx_http_fcchat_same_str(&hub[i].pg->conninfo, &conf->pg->conninfo)
-            && hub[i].pg->connections == conf->pg->connections
-            && hub[i].pg->timeout == conf->pg->timeout
+        pg = hub[i].store.pg;
+
+        if (ngx_http_fcchat_same_str(&pg->conninfo, &conf->pg->conninfo)
+            && pg->connections == conf->pg->connections
+            && pg->timeout == conf->pg->timeout
+            && ngx_http_fcchat_same_queries(hub[i].store.queries,
+                                            &conf->queries)
             && ngx_http_fcchat_same_redis(hub[i].redis, conf->redis)
             && ngx_http_fcchat_same_str(&hub[i].prefix, &conf->prefix)
             && ngx_http_fcchat_same_str(&hub[i].media, &conf->media))
         {
             conf->hub = i;
-            return NGX_CONF_OK;
+
+            return (ngx_http_fcchat_conf_schema(cf, &hub[i], conf) == NGX_OK)
+                   ? NGX_CONF_OK : NGX_CONF_ERROR;
         }
     }
 
@@ -705,14 +713,18 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    hub->pg = conf->pg;
+    ngx_memzero(hub, sizeof(ngx_http_fcchat_hub_conf_t));
+
+    hub->store.pg = conf->pg;
+    hub->store.queries = &conf->queries;
     hub->redis = conf->redis;
     hub->prefix = conf->prefix;
     hub->media = conf->media;
 
     conf->hub = i;
 
-    return NGX_CONF_OK;
+    return (ngx_http_fcchat_conf_schema(cf, hub, conf) == NGX_OK)
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -798,6 +810,12 @@ ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf)
     ngx_sha1_init(&sha1);
 
     ngx_sha1_update(&sha1, conf->pg->conninfo.data, conf->pg->conninfo.len);
+
+    for (n = 0; n < NGX_HTTP_FCCHAT_STORE_QUERIES; n++) {
+        ngx_sha1_update(&sha1, conf->queries.sql[n],
+                        ngx_strlen(conf->queries.sql[n]) + 1);
+    }
+
     ngx_sha1_update(&sha1, &conf->engine, sizeof(conf->engine));
     ngx_sha1_update(&sha1, &conf->session_age, sizeof(conf->session_age));
 

@@ -111,7 +111,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
     hub->tick.log = log;
     hub->poll.log = log;
 
-    hub->store = ngx_http_fcchat_store_create(conf->pg, NULL, NULL, log);
+    hub->store = ngx_http_fcchat_store_create(&conf->store, NULL, NULL, log);
 
     if (hub->store == NULL || ngx_http_fcchat_hub_links(hub) != NGX_OK) {
         ngx_http_fcchat_hub_destroy(hub);

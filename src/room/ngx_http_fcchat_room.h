@@ -64,7 +64,7 @@ typedef enum {
 /* what makes two locations share a hub; from the configuration */
 
 typedef struct {
-    ngx_http_fcchat_pg_conf_t      *pg;
+    ngx_http_fcchat_store_conf_t    store;
     ngx_array_t                    *redis;  /* ngx_http_fcchat_redis_conf_t, or
                                              * NULL */
     ngx_str_t                       prefix;

@@ -12,14 +12,10 @@
 static void ngx_http_fcchat_store_changed(void *data, ngx_uint_t up);
 static ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_sqlstate(
     const char *s);
-static ngx_uint_t ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job);
-static ngx_uint_t ngx_http_fcchat_store_quiet(
-    ngx_http_fcchat_store_warning_t *warnings, ngx_uint_t n, uint32_t hash,
-    time_t interval);
 
 
 ngx_http_fcchat_store_t *
-ngx_http_fcchat_store_create(ngx_http_fcchat_pg_conf_t *conf,
+ngx_http_fcchat_store_create(ngx_http_fcchat_store_conf_t *conf,
     void (*drained)(void *data), void *data, ngx_log_t *log)
 {
     ngx_http_fcchat_store_t  *store;
@@ -29,6 +25,7 @@ ngx_http_fcchat_store_create(ngx_http_fcchat_pg_conf_t *conf,
         return NULL;
     }
 
+    store->conf = conf;
     store->log = log;
     store->drained = drained;
     store->data = data;
@@ -37,7 +34,8 @@ ngx_http_fcchat_store_create(ngx_http_fcchat_pg_conf_t *conf,
     ngx_http_fcchat_store_reaction_init(store);
     ngx_http_fcchat_store_ask_init(store);
 
-    store->pg = ngx_http_fcchat_pg_create(conf, ngx_http_fcchat_store_changed,
+    store->pg = ngx_http_fcchat_pg_create(conf->pg,
+                                          ngx_http_fcchat_store_changed,
                                           store, log);
     if (store->pg == NULL) {
         ngx_free(store);
@@ -71,6 +69,7 @@ ngx_http_fcchat_store_changed(void *data, ngx_uint_t up)
 
     if (up && !store->closing) {
         ngx_http_fcchat_store_write_up(store);
+        ngx_http_fcchat_store_queries_try(store);
     }
 }
 
@@ -238,9 +237,7 @@ ngx_http_fcchat_store_sqlstate(const char *s)
 }
 
 
-/* by the answer to ngx_http_fcchat_store_path() */
-
-static ngx_uint_t
+ngx_uint_t
 ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job)
 {
     return ngx_http_fcchat_store_rows(job, 0, 4) == 1
@@ -248,7 +245,7 @@ ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_fcchat_store_quiet(ngx_http_fcchat_store_warning_t *warnings,
     ngx_uint_t n, uint32_t hash, time_t interval)
 {

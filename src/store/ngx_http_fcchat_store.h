@@ -70,6 +70,37 @@ typedef enum {
 } ngx_http_fcchat_store_rc_e;
 
 
+/* the statements that fcchat_query replaces */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_STORE_Q_SESSION = 0,
+    NGX_HTTP_FCCHAT_STORE_Q_USER,
+    NGX_HTTP_FCCHAT_STORE_Q_ROOM,
+    NGX_HTTP_FCCHAT_STORE_Q_STAMPS,
+    NGX_HTTP_FCCHAT_STORE_Q_OWNER,
+    NGX_HTTP_FCCHAT_STORE_Q_REACTION,
+    NGX_HTTP_FCCHAT_STORE_QUERIES
+} ngx_http_fcchat_store_query_e;
+
+
+typedef struct {
+    const char                     *sql[NGX_HTTP_FCCHAT_STORE_QUERIES];
+                                                    /* "": ours */
+} ngx_http_fcchat_store_queries_t;
+
+
+/* what a store is made from; outlives it */
+
+typedef struct {
+    ngx_http_fcchat_pg_conf_t      *pg;
+    ngx_http_fcchat_store_queries_t
+                                   *queries;
+    ngx_array_t                    *schemas;        /* ngx_str_t: those that
+                                                     * the configuration names,
+                                                     * or NULL */
+} ngx_http_fcchat_store_conf_t;
+
+
 typedef struct {
     int64_t                         id;
     ngx_str_t                       username;
@@ -115,6 +146,7 @@ typedef struct {
                                                  * tenant: the schema's name */
     ngx_http_fcchat_store_user_t    user;
     ngx_http_fcchat_store_room_t    room;       /* room, events: as of then */
+    int64_t                         owner;      /* user, or 0: nobody */
     ngx_uint_t                      n;          /* of what follows */
     fcc_stamp_t                    *stamps;
     fcc_event_t                    *events;     /* ascending seq */
@@ -172,12 +204,12 @@ struct ngx_http_fcchat_store_item_s {
 };
 
 
-/* conf outlives the store; drained is called when the last written item of a
+/* drained is called when the last written item of a
  * batch has had its done(), so that the caller can publish what gathered */
 
 ngx_http_fcchat_store_t *ngx_http_fcchat_store_create(
-    ngx_http_fcchat_pg_conf_t *conf, void (*drained)(void *data), void *data,
-    ngx_log_t *log);
+    ngx_http_fcchat_store_conf_t *conf, void (*drained)(void *data),
+    void *data, ngx_log_t *log);
 void ngx_http_fcchat_store_destroy(ngx_http_fcchat_store_t *store);
 
 /* 1 when PostgreSQL can be asked now */
@@ -193,6 +225,17 @@ ngx_uint_t ngx_http_fcchat_store_pending(ngx_http_fcchat_store_t *store);
  * is called exactly once, never from inside, unless forget() came first.
  * Strings are copied.
  */
+
+/*
+ * fcchat_query, while the configuration is read: which one has this name, or
+ * NGX_ERROR; the name of each; and what is wrong with the text of one, written
+ * to p: its end, or NULL when nothing is.
+ */
+ngx_int_t ngx_http_fcchat_store_query_find(ngx_str_t *name);
+ngx_str_t *ngx_http_fcchat_store_query_name(ngx_http_fcchat_store_query_e n);
+u_char *ngx_http_fcchat_store_query_wrong(ngx_http_fcchat_store_query_e n,
+    ngx_str_t *sql, u_char *p, u_char *last);
+
 
 /* django_session by key, alive by the database's clock: answer->data */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_session(
@@ -225,6 +268,12 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_user(
  * the head is not made yet): answer->room */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_room(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *name,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* whose the room's stream is: answer->owner; by the first of the columns
+ * user_id, owner_id and streamer_id that streaming_stream has */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_owner(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     ngx_http_fcchat_store_ask_pt handler, void *data);
 
 /* all of chat_chatstamp: answer->stamps */

@@ -30,6 +30,12 @@
 #define NGX_HTTP_FCCHAT_STORE_LOCK      "250"
 #define NGX_HTTP_FCCHAT_STORE_LOCK_NEXT "5"
 
+/* what a function of sql/ is called in an error of the server */
+#define NGX_HTTP_FCCHAT_STORE_OURS      ".fcchat_"
+
+/* the first column that we put before those of fcchat_query room */
+#define NGX_HTTP_FCCHAT_STORE_EPOCH     "epoch"
+
 
 typedef struct {
     uint32_t                       hash;
@@ -38,6 +44,7 @@ typedef struct {
 
 
 struct ngx_http_fcchat_store_s {
+    ngx_http_fcchat_store_conf_t  *conf;
     ngx_http_fcchat_pg_t          *pg;
     ngx_log_t                     *log;
 
@@ -74,6 +81,7 @@ struct ngx_http_fcchat_store_s {
                                    classes[NGX_HTTP_FCCHAT_STORE_CLASSES];
 
     unsigned                       closing:1;
+    unsigned                       tried:1;     /* fcchat_query was */
 };
 
 
@@ -88,8 +96,9 @@ typedef enum {
 } ngx_http_fcchat_store_fate_e;
 
 
-/* the file that most jobs need */
-#define NGX_HTTP_FCCHAT_STORE_FILE  "sql/001_fcchat.sql"
+/* the file that most jobs need, and another */
+#define NGX_HTTP_FCCHAT_STORE_FILE    "sql/001_fcchat.sql"
+#define NGX_HTTP_FCCHAT_STORE_FILE_4  "sql/004_fcchat_retention.sql"
 
 /* tells the log as well, with bounds; schema: of the job; file: what is to be
  * applied where something is missing, or NULL: the tables of
@@ -97,6 +106,14 @@ typedef enum {
 ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_fate(
     ngx_http_fcchat_store_t *store, ngx_http_fcchat_pg_job_t *job,
     ngx_str_t *schema, const char *file);
+
+/* 1: the job's schema does not exist, by the answer to store_path() */
+ngx_uint_t ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job);
+
+/* 1: the same was logged less than interval seconds ago */
+ngx_uint_t ngx_http_fcchat_store_quiet(
+    ngx_http_fcchat_store_warning_t *warnings, ngx_uint_t n, uint32_t hash,
+    time_t interval);
 
 /* tells the log of an answer that is not what the query can give */
 void ngx_http_fcchat_store_malformed(ngx_http_fcchat_store_t *store,
@@ -164,11 +181,13 @@ struct ngx_http_fcchat_store_ask_s {
     ngx_http_fcchat_store_read_pt  read;
     ngx_str_t                      schema;
     const char                    *file;        /* of sql/ that it needs */
+    ngx_http_fcchat_store_query_e  query;       /* if own: of fcchat_query */
 
     ngx_uint_t                    *asking;      /* its schema's, in the store */
     ngx_http_fcchat_pg_job_t      *job;
     ngx_queue_t                    queue;       /* in store->locked */
     ngx_msec_t                     deadline;    /* of going again */
+    unsigned                       own:1;       /* the site's statement */
 };
 
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_ask(
@@ -180,6 +199,27 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_ask_send(
     ngx_http_fcchat_store_ask_t *ask, ngx_http_fcchat_pg_job_t *job,
     ngx_http_fcchat_store_read_pt read, ngx_http_fcchat_store_ask_pt handler,
     void *data);
+
+
+/*
+ * fcchat_query.  The site's statement or NULL; the one to ask with, sql unless
+ * the site has its own; tries all of them in the schemas that are known, once,
+ * for the log's sake; and two that tell the log, with bounds: whether an answer
+ * has the columns that it must have (NGX_OK, NGX_ERROR), and whether it is its
+ * text that made the job fail (NGX_OK, NGX_DECLINED).
+ */
+
+const char *ngx_http_fcchat_store_query(ngx_http_fcchat_store_t *store,
+    ngx_http_fcchat_store_query_e n);
+ngx_int_t ngx_http_fcchat_store_ask_query(ngx_http_fcchat_store_ask_t *ask,
+    ngx_http_fcchat_store_query_e n, const char *sql, ngx_uint_t nparams,
+    const char **params);
+void ngx_http_fcchat_store_queries_try(ngx_http_fcchat_store_t *store);
+ngx_int_t ngx_http_fcchat_store_query_columns(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, ngx_http_fcchat_store_query_e n, PGresult *res);
+ngx_int_t ngx_http_fcchat_store_query_failed(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, ngx_http_fcchat_store_query_e n,
+    ngx_http_fcchat_pg_job_t *job);
 
 
 /*

@@ -24,6 +24,8 @@
 static ngx_int_t ngx_http_fcchat_store_ask_once(
     ngx_http_fcchat_store_ask_t *ask);
 static void ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job);
+static ngx_http_fcchat_store_rc_e ngx_http_fcchat_store_ask_read(
+    ngx_http_fcchat_store_ask_t *ask, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_ask_later(
     ngx_http_fcchat_store_ask_t *ask);
 static void ngx_http_fcchat_store_ask_again(ngx_event_t *ev);
@@ -32,7 +34,11 @@ static ngx_int_t ngx_http_fcchat_store_session_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_user_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static const char *ngx_http_fcchat_store_room_sql(
+    ngx_http_fcchat_store_ask_t *ask);
 static ngx_int_t ngx_http_fcchat_store_room_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static ngx_int_t ngx_http_fcchat_store_owner_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_stamps_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
@@ -129,7 +135,6 @@ ngx_http_fcchat_store_ask_once(ngx_http_fcchat_store_ask_t *ask)
 static void
 ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
 {
-    ngx_int_t                       rc;
     ngx_http_fcchat_store_ask_t    *ask;
     ngx_http_fcchat_store_answer_t  answer;
 
@@ -143,45 +148,69 @@ ngx_http_fcchat_store_ask_done(ngx_http_fcchat_pg_job_t *job)
 
     ngx_memzero(&answer, sizeof(ngx_http_fcchat_store_answer_t));
 
-    switch (ngx_http_fcchat_store_fate(ask->store, job, &ask->schema,
-                                       ask->file))
+    answer.rc = ngx_http_fcchat_store_ask_read(ask, &answer);
+
+    if (ask->handler) {
+        ask->handler(ask->data, &answer);
+    }
+}
+
+
+static ngx_http_fcchat_store_rc_e
+ngx_http_fcchat_store_ask_read(ngx_http_fcchat_store_ask_t *ask,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    ngx_int_t                  rc;
+    ngx_http_fcchat_store_t   *store;
+    ngx_http_fcchat_pg_job_t  *job;
+
+    store = ask->store;
+    job = ask->job;
+
+    if (ask->own
+        && ngx_http_fcchat_store_query_failed(store, &ask->schema, ask->query,
+                                              job)
+           == NGX_OK)
     {
+        return NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+    }
+
+    switch (ngx_http_fcchat_store_fate(store, job, &ask->schema, ask->file)) {
 
     case NGX_HTTP_FCCHAT_STORE_DONE:
-        rc = ask->read(job, &answer);
 
-        if (rc == NGX_ERROR) {
-            ngx_http_fcchat_store_malformed(ask->store, "a look-up");
-            answer.rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
-
-        } else if (rc == NGX_DECLINED) {
-            answer.rc = NGX_HTTP_FCCHAT_STORE_NONE;
+        if (ask->own
+            && ngx_http_fcchat_store_query_columns(store, &ask->schema,
+                                                   ask->query, job->results[1])
+               != NGX_OK)
+        {
+            return NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
         }
 
-        break;
+        rc = ask->read(job, answer);
+
+        if (rc == NGX_ERROR) {
+            ngx_http_fcchat_store_malformed(store, "a look-up");
+            return NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+        }
+
+        return (rc == NGX_DECLINED) ? NGX_HTTP_FCCHAT_STORE_NONE
+                                    : NGX_HTTP_FCCHAT_STORE_OK;
 
     case NGX_HTTP_FCCHAT_STORE_MISSING:
-        answer.rc = NGX_HTTP_FCCHAT_STORE_SCHEMA;
-        break;
+        return NGX_HTTP_FCCHAT_STORE_SCHEMA;
 
     case NGX_HTTP_FCCHAT_STORE_NOWHERE:
-        answer.rc = NGX_HTTP_FCCHAT_STORE_NO_SCHEMA;
-        break;
+        return NGX_HTTP_FCCHAT_STORE_NO_SCHEMA;
 
     case NGX_HTTP_FCCHAT_STORE_ROW:
 
         /* no row can match a value that is not even valid */
 
-        answer.rc = NGX_HTTP_FCCHAT_STORE_NONE;
-        break;
+        return NGX_HTTP_FCCHAT_STORE_NONE;
 
     default:
-        answer.rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
-        break;
-    }
-
-    if (ask->handler) {
-        ask->handler(ask->data, &answer);
+        return NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
     }
 }
 
@@ -347,7 +376,7 @@ ngx_http_fcchat_store_session(ngx_http_fcchat_store_t *store,
     param = ngx_http_fcchat_store_param(job->pool, key);
 
     if (param == NULL
-        || ngx_http_fcchat_pg_query(job,
+        || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_SESSION,
                   "SELECT session_data FROM django_session "
                   "WHERE session_key = $1 AND expire_date > now()",
                   1, &param)
@@ -397,7 +426,7 @@ ngx_http_fcchat_store_user(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
     param = ngx_http_fcchat_store_number(job->pool, id);
 
     if (param == NULL
-        || ngx_http_fcchat_pg_query(job,
+        || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_USER,
                   "SELECT id, username, password, is_active, is_staff "
                   "FROM accounts_user WHERE id = $1::bigint",
                   1, &param)
@@ -454,6 +483,7 @@ ngx_http_fcchat_store_ask_t *
 ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
     ngx_str_t *name, ngx_http_fcchat_store_ask_pt handler, void *data)
 {
+    ngx_int_t                     rc;
     const char                   *sql, *param;
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
@@ -463,16 +493,20 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
         return NULL;
     }
 
-    sql = ngx_http_fcchat_store_sql(job->pool,
-                                    "SELECT id, stream_id, epoch, last_seq "
-                                    "FROM %s.fcchat_room($1)", schema);
-
+    sql = ngx_http_fcchat_store_room_sql(ask);
     param = ngx_http_fcchat_store_param(job->pool, name);
 
-    if (sql == NULL
-        || param == NULL
-        || ngx_http_fcchat_pg_prepared(job, sql, 1, &param) != NGX_OK)
-    {
+    rc = NGX_ERROR;
+
+    if (sql && param) {
+
+        /* what is the site's may name its tables without their schema */
+
+        rc = ask->own ? ngx_http_fcchat_pg_query(job, sql, 1, &param)
+                      : ngx_http_fcchat_pg_prepared(job, sql, 1, &param);
+    }
+
+    if (rc != NGX_OK) {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }
@@ -480,6 +514,49 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
     return ngx_http_fcchat_store_ask_send(ask, job,
                                           ngx_http_fcchat_store_room_read,
                                           handler, data);
+}
+
+
+/* fcchat_open() makes the head of a room that a query of the site has found */
+
+static const char *
+ngx_http_fcchat_store_room_sql(ngx_http_fcchat_store_ask_t *ask)
+{
+    u_char      *p;
+    u_char       ident[NGX_HTTP_FCCHAT_STORE_IDENT_LEN];
+    const char  *own;
+
+    static const char  format[] =
+        "SELECT h." NGX_HTTP_FCCHAT_STORE_EPOCH ", h.last_seq, q.* "
+        "FROM (\n%s\n) AS q (id), LATERAL %s.fcchat_open(q.id::bigint) AS h "
+        "LIMIT 1";
+
+    own = ngx_http_fcchat_store_query(ask->store, NGX_HTTP_FCCHAT_STORE_Q_ROOM);
+
+    if (own == NULL) {
+        return ngx_http_fcchat_store_sql(ask->job->pool,
+                                         "SELECT epoch, last_seq, id, "
+                                         "stream_id FROM %s.fcchat_room($1)",
+                                         &ask->schema);
+    }
+
+    ask->own = 1;
+    ask->query = NGX_HTTP_FCCHAT_STORE_Q_ROOM;
+    ask->file = NGX_HTTP_FCCHAT_STORE_FILE_4;
+
+    if (ngx_http_fcchat_store_ident(ident, &ask->schema) == NULL) {
+        return NULL;
+    }
+
+    p = ngx_pnalloc(ask->job->pool,
+                    sizeof(format) + ngx_strlen(own) + sizeof(ident));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_sprintf(p, format, own, ident)[0] = '\0';
+
+    return (const char *) p;
 }
 
 
@@ -500,18 +577,80 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
     res = job->results[1];
     room = &answer->room;
 
-    if (ngx_http_fcchat_store_int(res, 0, 0, &room->id) != NGX_OK
-        || ngx_http_fcchat_store_int_null(res, 0, 1, &room->stream_id)
-           != NGX_OK
-        || ngx_http_fcchat_store_int(res, 0, 3, &room->head) != NGX_OK)
+    if (ngx_http_fcchat_store_int(res, 0, 1, &room->head) != NGX_OK
+        || ngx_http_fcchat_store_int(res, 0, 2, &room->id) != NGX_OK
+        || ngx_http_fcchat_store_int_null(res, 0, 3, &room->stream_id)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ngx_http_fcchat_store_text(res, 0, 2, &room->epoch);
+    ngx_http_fcchat_store_text(res, 0, 0, &room->epoch);
 
     return room->epoch.len <= NGX_HTTP_FCCHAT_STORE_EPOCH_MAX ? NGX_OK
                                                               : NGX_ERROR;
+}
+
+
+/*
+ * Which of the columns a stream has is the site's affair: what is not there is
+ * NULL in the row as JSON, and no error.
+ */
+
+static const char  ngx_http_fcchat_store_owner_sql[] =
+    "SELECT CASE WHEN o.owner ~ '^[0-9]{1,18}$' THEN o.owner::bigint END "
+    "FROM (SELECT coalesce(j.s ->> 'user_id', j.s ->> 'owner_id', "
+    "j.s ->> 'streamer_id') AS owner "
+    "FROM (SELECT to_jsonb(s) AS s FROM chat_chatroom r "
+    "JOIN streaming_stream s ON s.id = r.stream_id "
+    "WHERE r.id = $1::bigint) j) o";
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_owner(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    int64_t room_id, ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    const char                   *param;
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    param = ngx_http_fcchat_store_number(job->pool, room_id);
+
+    if (param == NULL
+        || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_OWNER,
+                                           ngx_http_fcchat_store_owner_sql, 1,
+                                           &param)
+           != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_owner_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_owner_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    ngx_int_t  n;
+
+    n = ngx_http_fcchat_store_rows(job, 1, 1);
+
+    if (n < 1) {
+        return n ? NGX_ERROR : NGX_OK;
+    }
+
+    return ngx_http_fcchat_store_int_null(job->results[1], 0, 0,
+                                          &answer->owner);
 }
 
 
@@ -527,7 +666,7 @@ ngx_http_fcchat_store_stamps(ngx_http_fcchat_store_t *store,
         return NULL;
     }
 
-    if (ngx_http_fcchat_pg_query(job,
+    if (ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_STAMPS,
                   "SELECT id, name, image FROM chat_chatstamp "
                   "ORDER BY id LIMIT " NGX_HTTP_FCCHAT_STORE_STAMPS,
                   0, NULL)

@@ -311,12 +311,18 @@ ngx_http_fcchat_store_group_send(ngx_http_fcchat_store_group_t *group)
 static ngx_http_fcchat_pg_job_t *
 ngx_http_fcchat_store_group_job(ngx_http_fcchat_store_group_t *group)
 {
-    const char                *params[4];
+    const char                *sql, *params[4];
     ngx_http_fcchat_pg_job_t  *job;
 
     job = ngx_http_fcchat_pg_job(group->store->log);
     if (job == NULL) {
         return NULL;
+    }
+
+    sql = ngx_http_fcchat_store_query(group->store,
+                                      NGX_HTTP_FCCHAT_STORE_Q_REACTION);
+    if (sql == NULL) {
+        sql = ngx_http_fcchat_store_reaction_sql;
     }
 
     params[0] = ngx_http_fcchat_store_group_array(job->pool, &group->sent,
@@ -337,9 +343,7 @@ ngx_http_fcchat_store_group_job(ngx_http_fcchat_store_group_t *group)
                          "SELECT set_config('synchronous_commit', 'off', true)",
                          0, NULL)
            != NGX_OK
-        || ngx_http_fcchat_pg_query(job, ngx_http_fcchat_store_reaction_sql, 4,
-                                    params)
-           != NGX_OK)
+        || ngx_http_fcchat_pg_query(job, sql, 4, params) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
@@ -379,13 +383,24 @@ ngx_http_fcchat_store_group_array(ngx_pool_t *pool,
 static void
 ngx_http_fcchat_store_group_done(ngx_http_fcchat_pg_job_t *job)
 {
+    ngx_http_fcchat_store_t        *store;
     ngx_http_fcchat_store_group_t  *group;
 
     group = job->data;
     group->job = NULL;
 
-    (void) ngx_http_fcchat_store_fate(group->store, job, &group->schema,
-                                      NGX_HTTP_FCCHAT_STORE_FILE);
+    store = group->store;
+
+    if (ngx_http_fcchat_store_query(store, NGX_HTTP_FCCHAT_STORE_Q_REACTION)
+        == NULL
+        || ngx_http_fcchat_store_query_failed(store, &group->schema,
+                                              NGX_HTTP_FCCHAT_STORE_Q_REACTION,
+                                              job)
+           != NGX_OK)
+    {
+        (void) ngx_http_fcchat_store_fate(store, job, &group->schema,
+                                          NGX_HTTP_FCCHAT_STORE_FILE);
+    }
 
     if (job->status != NGX_HTTP_FCCHAT_PG_UNAVAILABLE) {
         ngx_http_fcchat_store_group_drop(group);
