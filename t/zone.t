@@ -64,6 +64,12 @@ is($ws->recv_json()->{type}, 'welcome', 'and it serves');
 # some come in this generation and are there when it is told to leave
 
 sub round {
+
+    # a worker has its name a moment after it serves, and one that is missed
+    # here would not be waited for below: the next HUP came too early
+
+    wait_for(sub { workers($t) == 2 }) or die "not two workers\n";
+
     my %old = map { $_ => 1 } workers($t);
     my @all = map { $site->join(undef, cookie => $_,
                                 protocol => 'fcchat.v1') } @cookies;
