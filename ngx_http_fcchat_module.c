@@ -23,6 +23,7 @@ static char *ngx_http_fcchat_key_prefix(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post,
     void *data);
+static char *ngx_http_fcchat_some_time(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_fcchat_token(ngx_conf_t *cf, void *post, void *data);
 static void *ngx_http_fcchat_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf);
@@ -82,6 +83,11 @@ static ngx_conf_post_t  ngx_http_fcchat_key_prefix_post = {
 
 static ngx_conf_post_t  ngx_http_fcchat_lag_post = {
     ngx_http_fcchat_lag_bounds
+};
+
+
+static ngx_conf_post_t  ngx_http_fcchat_time_post = {
+    ngx_http_fcchat_some_time
 };
 
 
@@ -344,6 +350,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, html_escape),
       NULL },
 
+    /* from a handshake's headers to its end, PostgreSQL's answers included */
+    { ngx_string("fcchat_handshake_timeout"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, handshake),
+      &ngx_http_fcchat_time_post },
+
     /* how long a client may be silent before it is pinged */
     { ngx_string("fcchat_ping"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
@@ -488,6 +502,15 @@ ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post, void *data)
 
 
 static char *
+ngx_http_fcchat_some_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *time = data;
+
+    return *time ? NGX_CONF_OK : "must have a time above zero";
+}
+
+
+static char *
 ngx_http_fcchat_token(ngx_conf_t *cf, void *post, void *data)
 {
     ngx_str_t *name = data;
@@ -606,6 +629,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->addr_max = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_PTR;
     conf->reaction_rate = NGX_CONF_UNSET_PTR;
+    conf->handshake = NGX_CONF_UNSET_MSEC;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->detach = NGX_CONF_UNSET;
@@ -655,6 +679,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fcchat_rate_default);
     ngx_conf_merge_ptr_value(conf->reaction_rate, prev->reaction_rate,
                              &ngx_http_fcchat_reaction_rate_default);
+    ngx_conf_merge_msec_value(conf->handshake, prev->handshake, 10000);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 60000);
     ngx_conf_merge_value(conf->detach, prev->detach, 1);

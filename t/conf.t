@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(278);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(286);
 
 my $d = $t->testdir();
 
@@ -95,12 +95,16 @@ is(tested(location => "$ready fcchat;"), 'ok', 'a chat');
 # values
 
 for my $name (qw/ fcchat_ping fcchat_timeout fcchat_session_cache
-                  fcchat_session_age fcchat_tenant_cache /)
+                  fcchat_session_age fcchat_tenant_cache
+                  fcchat_handshake_timeout /)
 {
     wrong("$name $_", qq("$name" directive must have a time as "30s"))
         for 'x', '-1s', '1.5s', '""', '5z';
     right("$name 90s");
 }
+
+wrong('fcchat_handshake_timeout 0',
+      '"fcchat_handshake_timeout" directive must have a time above zero');
 
 for my $name (qw/ fcchat_html_escape fcchat_detach /) {
     wrong("$name yes", qq(invalid value "yes" in "$name" directive, it must be)
@@ -330,7 +334,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_tenant_cache 1s', 'fcchat_rate off',
            'fcchat_connections ip=5',
            'fcchat_reaction_rate 5r/s', 'fcchat_session_redis unix:/x',
-           'fcchat_guests read', 'fcchat_session_key_prefix x', 'fcchat_session_key_version 2');
+           'fcchat_guests read', 'fcchat_session_key_prefix x',
+           'fcchat_session_key_version 2', 'fcchat_handshake_timeout 5s');
 
 for my $directive (@all) {
     my ($name) = $directive =~ /^(\w+)/;

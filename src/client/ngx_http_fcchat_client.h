@@ -17,6 +17,7 @@
 #include <ngx_http_fcchat_room.h>
 #include <fcc_django.h>
 #include <fcc_http.h>
+#include <fcc_proto.h>
 #include <fcc_ws.h>
 
 
@@ -24,6 +25,7 @@
 #define NGX_HTTP_FCCHAT_SINCE_MAX       64      /* bytes of "EPOCH:SEQ" */
 #define NGX_HTTP_FCCHAT_KEY_PREFIX_MAX  128     /* bytes */
 #define NGX_HTTP_FCCHAT_USERNAME_MAX    640     /* bytes: 150 characters */
+#define NGX_HTTP_FCCHAT_ORIGIN_KEPT     128     /* bytes, for the log */
 
 #define NGX_HTTP_FCCHAT_RECV_SIZE       16384   /* bytes of one read */
 #define NGX_HTTP_FCCHAT_RECV_BUDGET     8       /* reads of one socket a turn */
@@ -140,6 +142,7 @@ typedef struct {
     fcc_rate_t                     *reaction_rate;
     ngx_uint_t                      user_max;   /* sockets; 0: off */
     ngx_uint_t                      addr_max;
+    ngx_msec_t                      handshake;  /* ms, from its headers on */
     ngx_msec_t                      ping;
     ngx_msec_t                      timeout;
     ngx_flag_t                      detach;
@@ -378,6 +381,30 @@ void ngx_http_fcchat_auth_forget(ngx_http_fcchat_auth_waiter_t *w);
 void ngx_http_fcchat_auth_destroy(ngx_http_fcchat_worker_t *worker);
 
 
+/* ---- security events ---- */
+
+/* what the log is bounded by: one line a second of each in a worker */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_AUDIT_HANDSHAKE = 0,    /* no handshake, or a bad one */
+    NGX_HTTP_FCCHAT_AUDIT_ORIGIN,
+    NGX_HTTP_FCCHAT_AUDIT_SESSION,          /* none, or not a valid one */
+    NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,        /* a right is missing or was lost */
+    NGX_HTTP_FCCHAT_AUDIT_ROOM,             /* that there is not */
+    NGX_HTTP_FCCHAT_AUDIT_TOO_MANY,         /* sockets, questions */
+    NGX_HTTP_FCCHAT_AUDIT_RATE,             /* messages, reactions, resumes */
+    NGX_HTTP_FCCHAT_AUDIT_PROTOCOL,         /* frames that are wrong */
+    NGX_HTTP_FCCHAT_AUDIT_UNAVAILABLE,
+    NGX_HTTP_FCCHAT_AUDITS
+} ngx_http_fcchat_audit_e;
+
+/* logs one: of a handshake, and of a session; reason: short, ASCII, ours */
+void ngx_http_fcchat_audit_request(ngx_http_request_t *r,
+    ngx_http_fcchat_audit_e kind, const char *reason);
+void ngx_http_fcchat_audit(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_audit_e kind, const char *reason);
+
+
 /* ---- the worker ---- */
 
 struct ngx_http_fcchat_worker_s {
@@ -406,6 +433,8 @@ struct ngx_http_fcchat_worker_s {
     ngx_http_fcchat_tenants_t      *tenants;
     ngx_http_fcchat_redis_cache_t **caches;     /* as conf->caches */
     ngx_uint_t                      ncaches;
+
+    ngx_http_fcchat_seldom_t        audits[NGX_HTTP_FCCHAT_AUDITS];
 };
 
 
@@ -437,6 +466,7 @@ struct ngx_http_fcchat_ctx_s {
     ngx_str_t                       schema;
     ngx_str_t                       name;
     ngx_str_t                       cookie;
+    ngx_str_t                       origin;
     ngx_str_t                       key;
     unsigned                        v1:1;
     unsigned                        pending:1;      /* r->main->count is held */
@@ -473,8 +503,12 @@ ngx_int_t ngx_http_fcchat_entry(ngx_http_fcchat_ctx_t *ctx);
 /* and on to ctx->inside(), with a ref of ctx->room, or ctx->decline() */
 ngx_int_t ngx_http_fcchat_entry_room(ngx_http_fcchat_ctx_t *ctx);
 
+/* ctx->name, as the location says */
+ngx_int_t ngx_http_fcchat_entry_name(ngx_http_fcchat_ctx_t *ctx);
+
 /* the request waits for an answer of ours, and for its client to go: NGX_DONE,
- * with r->main->count raised once */
+ * with r->main->count raised once.  Before inside() it is declined with 503
+ * after fcchat_handshake_timeout. */
 ngx_int_t ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx);
 
 /* the outcome of a step that ran outside the content handler; NGX_DONE: it
@@ -524,9 +558,10 @@ ngx_int_t ngx_http_fcchat_origin_check(ngx_http_request_t *r,
 ngx_int_t ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 
-/* counts a handshake that is refused with this status, or with the close code
- * that says the same */
-void ngx_http_fcchat_refused(ngx_uint_t status);
+/* counts and logs a handshake that is refused with this status, or with the
+ * close code that says the same; but for 403 */
+void ngx_http_fcchat_refused(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
 
 /*
  * Sends the 101, then opens the session from a posted event.  Returns what a
@@ -611,6 +646,7 @@ struct ngx_http_fcchat_session_s {
     ngx_http_fcchat_counted_t       counted;
     ngx_http_fcchat_author_t        author;     /* in the same block */
     ngx_str_t                       addr;       /* likewise */
+    ngx_str_t                       origin;     /* likewise, perhaps cut */
     uint64_t                        received;   /* bytes */
     uint64_t                        messages;
     off_t                           before;     /* c->sent at the upgrade */

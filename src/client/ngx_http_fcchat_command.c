@@ -62,6 +62,9 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
         err.code = "login_required";
         err.text = "Log in to take part.";
 
+        ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
+                              "a guest may only watch");
+
         ngx_http_fcchat_command_error(s, &err, &cmd.cid, -1);
         fcc_cmd_free(&cmd);
         return;
@@ -217,6 +220,8 @@ ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
         err.code = "duplicate";
         err.text = "You have said that just now.";
 
+        ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_RATE, "said again");
+
         ngx_http_fcchat_command_error(s, &err, &cmd->cid, -1);
         return 1;
     }
@@ -243,6 +248,8 @@ ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
 
     err.code = "rate_limited";
     err.text = "Too fast, wait a little.";
+
+    ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_RATE, "too fast");
 
     ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
 }

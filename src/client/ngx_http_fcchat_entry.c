@@ -13,7 +13,8 @@
  * Where a step waits, the request's count is raised once and the content
  * handler returns NGX_DONE; every later step ends in finish() or waits again.
  * The client may go at any time: then the request's cleanup stops the waiting
- * and gives the room's ref back.
+ * and gives the room's ref back.  One timer, that of the write event, bounds
+ * all steps up to inside().
  */
 
 
@@ -24,7 +25,6 @@
 
 
 static ngx_int_t ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx);
-static ngx_int_t ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_place(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_placed(ngx_http_fcchat_ctx_t *ctx,
     ngx_http_fcchat_tenant_e rc, ngx_str_t *schema);
@@ -39,6 +39,8 @@ static void ngx_http_fcchat_auth_ready(ngx_http_fcchat_auth_waiter_t *w,
     ngx_http_fcchat_auth_e rc, ngx_http_fcchat_user_t *user);
 static void ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
     ngx_http_fcchat_room_t *room, ngx_http_fcchat_store_rc_e rc);
+static ngx_int_t ngx_http_fcchat_entered(ngx_http_fcchat_ctx_t *ctx);
+static void ngx_http_fcchat_late(ngx_http_request_t *r);
 
 
 void
@@ -108,7 +110,7 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
     r = ctx->request;
 
     if (ctx->name.data == NULL
-        && ngx_http_fcchat_room_name(ctx) != NGX_OK)
+        && ngx_http_fcchat_entry_name(ctx) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -142,8 +144,8 @@ ngx_http_fcchat_names(ngx_http_fcchat_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ngx_http_fcchat_room_name(ngx_http_fcchat_ctx_t *ctx)
+ngx_int_t
+ngx_http_fcchat_entry_name(ngx_http_fcchat_ctx_t *ctx)
 {
     u_char              *p, *end;
     ngx_http_request_t  *r;
@@ -324,7 +326,7 @@ ngx_http_fcchat_entry_room(ngx_http_fcchat_ctx_t *ctx)
 
     if (rc == NGX_OK) {
         ctx->room = room;
-        return ctx->inside(ctx);
+        return ngx_http_fcchat_entered(ctx);
     }
 
     if (rc == NGX_AGAIN) {
@@ -348,7 +350,7 @@ ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
 
     if (room) {
         ctx->room = room;
-        n = ctx->inside(ctx);
+        n = ngx_http_fcchat_entered(ctx);
 
     } else if (rc == NGX_HTTP_FCCHAT_STORE_NONE
                || rc == NGX_HTTP_FCCHAT_STORE_NO_SCHEMA)
@@ -364,6 +366,49 @@ ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
 }
 
 
+static ngx_int_t
+ngx_http_fcchat_entered(ngx_http_fcchat_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    if (r->connection->write->timer_set) {
+        ngx_del_timer(r->connection->write);
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return ctx->inside(ctx);
+}
+
+
+/* all steps together have taken too long */
+
+static void
+ngx_http_fcchat_late(ngx_http_request_t *r)
+{
+    ngx_event_t            *wev;
+    ngx_http_fcchat_ctx_t  *ctx;
+
+    wev = r->connection->write;
+
+    if (!wev->timedout) {
+        return;
+    }
+
+    wev->timedout = 0;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_fcchat_module);
+
+    ngx_http_fcchat_entry_leave(ctx);
+    ngx_http_fcchat_entry_finish(ctx,
+                                 ctx->decline(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                              "the chat is not available"));
+}
+
+
 ngx_int_t
 ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx)
 {
@@ -375,7 +420,9 @@ ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx)
         ctx->holding = 1;
         ngx_http_fcchat_wheel_hold(ctx->worker);
         r->read_event_handler = ngx_http_test_reading;
-        r->write_event_handler = ngx_http_request_empty_handler;
+        r->write_event_handler = ngx_http_fcchat_late;
+
+        ngx_add_timer(r->connection->write, ctx->conf->handshake);
     }
 
     if (!ctx->pending) {

@@ -341,8 +341,7 @@ static void
 ngx_http_fcchat_frame_error(ngx_http_fcchat_session_t *s, ngx_uint_t code,
     const char *reason)
 {
-    ngx_log_error(NGX_LOG_INFO, s->member.connection->log, 0,
-                  "fcchat client broke the protocol: %ui %s", code, reason);
+    ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_PROTOCOL, reason);
 
     s->failed = 1;
 

@@ -81,6 +81,10 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
     if (rc == NGX_HTTP_FORBIDDEN) {
         ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_REFUSED, "origin", 1);
 
+        (void) ngx_http_fcchat_entry_name(ctx);
+        ngx_http_fcchat_audit_request(r, NGX_HTTP_FCCHAT_AUDIT_ORIGIN,
+                                      "origin not allowed");
+
         return ngx_http_fcchat_decline(ctx, rc, "origin not allowed");
     }
 
@@ -171,6 +175,7 @@ ngx_http_fcchat_ctx(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
     ctx->v1 = h->v1;
     ctx->key = h->key;
     ctx->cookie = h->cookie;
+    ctx->origin = h->origin;
 
     ngx_http_fcchat_since(ctx);
 
@@ -297,7 +302,7 @@ ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
         return ngx_http_fcchat_refuse(ctx->request, status, text);
     }
 
-    ngx_http_fcchat_refused(status);
+    ngx_http_fcchat_refused(ctx->request, status, text);
 
     switch (status) {
 

@@ -23,10 +23,7 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t                  type;
     ngx_http_complex_value_t   cv;
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "fcchat refused the handshake with %ui: %s", status, text);
-
-    ngx_http_fcchat_refused(status);
+    ngx_http_fcchat_refused(r, status, text);
 
     rc = NGX_OK;
 
@@ -84,13 +81,17 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
 
 
 /*
- * A 403 has more than one reason: who refuses with it counts it.
+ * A 403 has more than one reason: who refuses with it counts and logs it.
  */
 
 void
-ngx_http_fcchat_refused(ngx_uint_t status)
+ngx_http_fcchat_refused(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text)
 {
-    const char  *reason;
+    const char               *reason;
+    ngx_http_fcchat_audit_e   kind;
+
+    kind = NGX_HTTP_FCCHAT_AUDIT_HANDSHAKE;
 
     switch (status) {
 
@@ -111,24 +112,30 @@ ngx_http_fcchat_refused(ngx_uint_t status)
 
     case NGX_HTTP_UNAUTHORIZED:
         reason = "no_session";
+        kind = NGX_HTTP_FCCHAT_AUDIT_SESSION;
         break;
 
     case NGX_HTTP_NOT_FOUND:
         reason = "no_room";
+        kind = NGX_HTTP_FCCHAT_AUDIT_ROOM;
         break;
 
     case NGX_HTTP_TOO_MANY_REQUESTS:
         reason = "too_many";
+        kind = NGX_HTTP_FCCHAT_AUDIT_TOO_MANY;
         break;
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         reason = "unavailable";
+        kind = NGX_HTTP_FCCHAT_AUDIT_UNAVAILABLE;
         break;
 
     default:
         reason = "other";
         break;
     }
+
+    ngx_http_fcchat_audit_request(r, kind, text);
 
     ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_REFUSED, reason, 1);
 }

@@ -123,14 +123,16 @@ ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
 static ngx_http_fcchat_session_t *
 ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 {
+    size_t                      origin;
     u_char                     *p;
     ngx_connection_t           *c;
     ngx_http_fcchat_session_t  *s;
 
     c = ctx->request->connection;
+    origin = ngx_min(ctx->origin.len, NGX_HTTP_FCCHAT_ORIGIN_KEPT);
 
     s = ngx_calloc(sizeof(ngx_http_fcchat_session_t) + ctx->user.len
-                   + c->addr_text.len, c->log);
+                   + c->addr_text.len + origin, c->log);
     if (s == NULL) {
         return NULL;
     }
@@ -168,7 +170,14 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 
     s->addr.data = p;
     s->addr.len = c->addr_text.len;
-    ngx_memcpy(p, c->addr_text.data, c->addr_text.len);
+    p = ngx_cpymem(p, c->addr_text.data, c->addr_text.len);
+
+    s->origin.data = p;
+    s->origin.len = origin;
+
+    if (origin) {
+        ngx_memcpy(p, ctx->origin.data, origin);
+    }
 
     s->opened = ngx_current_msec;
     s->last = ngx_current_msec;

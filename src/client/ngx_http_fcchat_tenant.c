@@ -34,6 +34,7 @@ struct ngx_http_fcchat_tenants_s {
     ngx_rbtree_t                     tree;
     ngx_rbtree_node_t                sentinel;
     ngx_log_t                       *log;
+    ngx_http_fcchat_seldom_t         unfit;     /* names of schemas */
 
     /* the longest there first */
     ngx_queue_t                      list[NGX_HTTP_FCCHAT_TENANT_STATES];
@@ -329,6 +330,8 @@ static ngx_http_fcchat_tenant_e
 ngx_http_fcchat_tenant_learn(ngx_http_fcchat_domain_t *d,
     ngx_http_fcchat_store_answer_t *answer)
 {
+    const char  *end;
+
     if (answer->rc == NGX_HTTP_FCCHAT_STORE_OK
         && ngx_http_fcchat_tenant_valid(&answer->data))
     {
@@ -342,11 +345,14 @@ ngx_http_fcchat_tenant_learn(ngx_http_fcchat_domain_t *d,
     if (answer->rc == NGX_HTTP_FCCHAT_STORE_OK
         || answer->rc == NGX_HTTP_FCCHAT_STORE_NONE)
     {
-        if (answer->rc == NGX_HTTP_FCCHAT_STORE_OK) {
+        end = (answer->rc == NGX_HTTP_FCCHAT_STORE_OK)
+              ? ngx_http_fcchat_net_seldom(&d->tenants->unfit, 1) : NULL;
+
+        if (end) {
             ngx_log_error(NGX_LOG_ERR, d->tenants->log, 0,
                           "fcchat: the tenant of a domain has a schema_name "
-                          "of %uz bytes that can't be a schema's",
-                          answer->data.len);
+                          "of %uz bytes that can't be a schema's%s",
+                          answer->data.len, end);
         }
 
         d->schema.len = 0;

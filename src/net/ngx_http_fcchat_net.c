@@ -137,3 +137,30 @@ ngx_http_fcchat_net_line(u_char *dst, size_t size, const char *text)
 
     return p - dst;
 }
+
+
+const char *
+ngx_http_fcchat_net_seldom(ngx_http_fcchat_seldom_t *s, time_t seconds)
+{
+    time_t  now;
+
+    now = ngx_time();
+
+    /* a clock that jumped back silences nothing */
+
+    if (s->sec && now >= s->sec && now - s->sec < seconds) {
+        s->missed++;
+        return NULL;
+    }
+
+    s->text[0] = '\0';
+
+    if (s->missed) {
+        (void) ngx_sprintf(s->text, " (and %ui more of these)%Z", s->missed);
+    }
+
+    s->sec = now;
+    s->missed = 0;
+
+    return (const char *) s->text;
+}

@@ -40,4 +40,22 @@ ngx_msec_t ngx_http_fcchat_net_backoff(ngx_uint_t attempt);
 size_t ngx_http_fcchat_net_line(u_char *dst, size_t size, const char *text);
 
 
+/* lines of one class in the log; all zero: none was written yet */
+
+typedef struct {
+    time_t                  sec;        /* of the last one */
+    ngx_uint_t              missed;     /* since then */
+    u_char                  text[sizeof(" (and  more of these)")
+                                 + NGX_INT_T_LEN];
+} ngx_http_fcchat_seldom_t;
+
+/*
+ * At most one line in so many seconds, however much there is to tell.  NULL:
+ * not now, it is counted.  Else what the line is to end with, which tells how
+ * many were not written since the last one; it lives as long as s.
+ */
+const char *ngx_http_fcchat_net_seldom(ngx_http_fcchat_seldom_t *s,
+    time_t seconds);
+
+
 #endif /* _NGX_HTTP_FCCHAT_NET_H_INCLUDED_ */

@@ -95,6 +95,7 @@ struct ngx_http_fcchat_pg_s {
     ngx_uint_t                   njobs;     /* in any of the queues */
 
     ngx_event_t                  post;
+    ngx_http_fcchat_seldom_t     notices;   /* of triggers and the like */
 
     unsigned                     told:1;    /* what changed() said last */
     unsigned                     stop:1;    /* no connections any more */

@@ -463,7 +463,7 @@ ngx_http_fcchat_pg_pipe_notice(void *data, const PGresult *res)
 
     size_t       len;
     u_char       text[NGX_HTTP_FCCHAT_PG_TEXT];
-    const char  *severity, *message;
+    const char  *severity, *message, *end;
 
     severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
     message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
@@ -484,8 +484,12 @@ ngx_http_fcchat_pg_pipe_notice(void *data, const PGresult *res)
         return;
     }
 
-    len = ngx_http_fcchat_net_line(text, sizeof(text), message);
+    end = ngx_http_fcchat_net_seldom(&conn->pg->notices, 1);
 
-    ngx_log_error(NGX_LOG_INFO, conn->pg->log, 0, "fcchat postgres: %*s",
-                  len, text);
+    if (end) {
+        len = ngx_http_fcchat_net_line(text, sizeof(text), message);
+
+        ngx_log_error(NGX_LOG_INFO, conn->pg->log, 0,
+                      "fcchat postgres: %*s%s", len, text, end);
+    }
 }

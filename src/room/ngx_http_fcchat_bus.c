@@ -52,6 +52,7 @@ static void
 ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 {
     fcc_bus_t                bus;
+    const char              *end;
     ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_link_t  *link;
     ngx_http_fcchat_room_t  *room;
@@ -71,11 +72,12 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 
     if (fcc_bus_read(&bus, payload->data, payload->len) != FCC_OK) {
 
-        if (ngx_time() != hub->complained) {
-            hub->complained = ngx_time();
+        end = ngx_http_fcchat_net_seldom(&hub->malformed, 1);
+
+        if (end) {
             ngx_log_error(NGX_LOG_WARN, hub->log, 0,
-                          "fcchat bus brought %uz bytes that are no envelope",
-                          payload->len);
+                          "fcchat bus brought %uz bytes that are no envelope%s",
+                          payload->len, end);
         }
 
         return;

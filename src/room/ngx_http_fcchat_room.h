@@ -18,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
+#include <ngx_http_fcchat_net.h>
 #include <ngx_http_fcchat_pg.h>
 #include <ngx_http_fcchat_redis.h>
 #include <ngx_http_fcchat_store.h>
@@ -114,7 +115,7 @@ struct ngx_http_fcchat_hub_s {
 
     u_char                         *scratch;    /* one encoded event */
     size_t                          scratch_size;
-    time_t                          complained; /* about the bus, last */
+    ngx_http_fcchat_seldom_t        malformed;  /* what the bus brought */
 };
 
 

@@ -93,6 +93,7 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
     ngx_http_fcchat_pg_job_t *job, ngx_str_t *schema, const char *file)
 {
     uint32_t                      hash;
+    const char                   *end;
     ngx_http_fcchat_store_fate_e  fate;
 
     if (job->status == NGX_HTTP_FCCHAT_PG_OK) {
@@ -113,23 +114,27 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
     {
         /* a name that a client may have chosen: not worth more */
 
-        ngx_log_error(NGX_LOG_INFO, store->log, 0,
-                      "fcchat: there is no schema \"%V\"", schema);
+        end = ngx_http_fcchat_net_seldom(&store->nowhere, 1);
+
+        if (end) {
+            ngx_log_error(NGX_LOG_INFO, store->log, 0,
+                          "fcchat: there is no schema \"%V\"%s", schema, end);
+        }
 
         return NGX_HTTP_FCCHAT_STORE_NOWHERE;
     }
 
     if (fate == NGX_HTTP_FCCHAT_STORE_MISSING && file == NULL) {
 
-        if (!ngx_http_fcchat_store_quiet(store->classes,
-                                         NGX_HTTP_FCCHAT_STORE_CLASSES,
-                                         1, 60))
-        {
+        end = ngx_http_fcchat_store_seldom(store->classes,
+                                           NGX_HTTP_FCCHAT_STORE_CLASSES,
+                                           1, 60);
+        if (end) {
             ngx_log_error(NGX_LOG_ERR, store->log, 0,
                           "fcchat: the database lacks what "
                           "fcchat_tenant_tables names; "
-                          "PostgreSQL said %s: %V",
-                          job->sqlstate, &job->message);
+                          "PostgreSQL said %s: %V%s",
+                          job->sqlstate, &job->message, end);
         }
 
         return fate;
@@ -139,15 +144,15 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
         hash = ngx_crc32_short(schema->data, schema->len)
                ^ ngx_crc32_short((u_char *) file, ngx_strlen(file));
 
-        if (!ngx_http_fcchat_store_quiet(store->schemas,
-                                         NGX_HTTP_FCCHAT_STORE_WARNINGS,
-                                         hash, 60))
-        {
+        end = ngx_http_fcchat_store_seldom(store->schemas,
+                                           NGX_HTTP_FCCHAT_STORE_WARNINGS,
+                                           hash, 60);
+        if (end) {
             ngx_log_error(NGX_LOG_ERR, store->log, 0,
                           "fcchat: schema \"%V\" lacks what fcchat needs: "
                           "apply %s to it (before it sql/seed.sql for a site "
-                          "without Django); PostgreSQL said %s: %V",
-                          schema, file, job->sqlstate, &job->message);
+                          "without Django); PostgreSQL said %s: %V%s",
+                          schema, file, job->sqlstate, &job->message, end);
         }
 
         return fate;
@@ -155,9 +160,10 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
 
     hash = ngx_crc32_short((u_char *) job->sqlstate, 2);
 
-    if (ngx_http_fcchat_store_quiet(store->classes,
-                                    NGX_HTTP_FCCHAT_STORE_CLASSES, hash, 1))
-    {
+    end = ngx_http_fcchat_store_seldom(store->classes,
+                                       NGX_HTTP_FCCHAT_STORE_CLASSES, hash, 1);
+
+    if (end == NULL) {
         return fate;
     }
 
@@ -167,13 +173,13 @@ ngx_http_fcchat_store_fate(ngx_http_fcchat_store_t *store,
 
         ngx_log_error(NGX_LOG_WARN, store->log, 0,
                       "fcchat: PostgreSQL refused a value in schema \"%V\" "
-                      "with SQLSTATE %s", schema, job->sqlstate);
+                      "with SQLSTATE %s%s", schema, job->sqlstate, end);
         return fate;
     }
 
     ngx_log_error(NGX_LOG_ERR, store->log, 0,
-                  "fcchat: PostgreSQL failed in schema \"%V\", %s: %V",
-                  schema, job->sqlstate, &job->message);
+                  "fcchat: PostgreSQL failed in schema \"%V\", %s: %V%s",
+                  schema, job->sqlstate, &job->message, end);
 
     return fate;
 }
@@ -245,24 +251,22 @@ ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job)
 }
 
 
-ngx_uint_t
-ngx_http_fcchat_store_quiet(ngx_http_fcchat_store_warning_t *warnings,
-    ngx_uint_t n, uint32_t hash, time_t interval)
+const char *
+ngx_http_fcchat_store_seldom(ngx_http_fcchat_store_warning_t *warnings,
+    ngx_uint_t n, uint32_t hash, time_t seconds)
 {
-    time_t                            now;
     ngx_http_fcchat_store_warning_t  *w;
 
-    now = ngx_time();
     w = &warnings[hash % n];
 
-    if (w->hash == hash && w->sec && now >= w->sec && now - w->sec < interval) {
-        return 1;
+    /* two that share a place take turns there, a line a second */
+
+    if (w->hash != hash) {
+        w->hash = hash;
+        seconds = 1;
     }
 
-    w->hash = hash;
-    w->sec = now;
-
-    return 0;
+    return ngx_http_fcchat_net_seldom(&w->seldom, seconds);
 }
 
 
@@ -270,14 +274,16 @@ void
 ngx_http_fcchat_store_malformed(ngx_http_fcchat_store_t *store,
     const char *what)
 {
-    if (ngx_http_fcchat_store_quiet(store->classes,
-                                    NGX_HTTP_FCCHAT_STORE_CLASSES, 0, 1))
-    {
-        return;
-    }
+    const char  *end;
 
-    ngx_log_error(NGX_LOG_ERR, store->log, 0,
-                  "fcchat: unexpected answer of PostgreSQL to %s", what);
+    end = ngx_http_fcchat_store_seldom(store->classes,
+                                       NGX_HTTP_FCCHAT_STORE_CLASSES, 0, 1);
+
+    if (end) {
+        ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                      "fcchat: unexpected answer of PostgreSQL to %s%s", what,
+                      end);
+    }
 }
 
 

@@ -10,6 +10,7 @@
 
 
 #include <ngx_http_fcchat_store.h>
+#include <ngx_http_fcchat_net.h>
 #include <ngx_http_fcchat_stat.h>
 
 
@@ -39,7 +40,7 @@
 
 typedef struct {
     uint32_t                       hash;
-    time_t                         sec;
+    ngx_http_fcchat_seldom_t       seldom;
 } ngx_http_fcchat_store_warning_t;
 
 
@@ -79,6 +80,7 @@ struct ngx_http_fcchat_store_s {
                                    schemas[NGX_HTTP_FCCHAT_STORE_WARNINGS];
     ngx_http_fcchat_store_warning_t
                                    classes[NGX_HTTP_FCCHAT_STORE_CLASSES];
+    ngx_http_fcchat_seldom_t       nowhere;
 
     unsigned                       closing:1;
     unsigned                       tried:1;     /* fcchat_query was */
@@ -110,10 +112,11 @@ ngx_http_fcchat_store_fate_e ngx_http_fcchat_store_fate(
 /* 1: the job's schema does not exist, by the answer to store_path() */
 ngx_uint_t ngx_http_fcchat_store_nowhere(ngx_http_fcchat_pg_job_t *job);
 
-/* 1: the same was logged less than interval seconds ago */
-ngx_uint_t ngx_http_fcchat_store_quiet(
+/* NULL: the same was logged less than so many seconds ago; else what the line
+ * ends with */
+const char *ngx_http_fcchat_store_seldom(
     ngx_http_fcchat_store_warning_t *warnings, ngx_uint_t n, uint32_t hash,
-    time_t interval);
+    time_t seconds);
 
 /* tells the log of an answer that is not what the query can give */
 void ngx_http_fcchat_store_malformed(ngx_http_fcchat_store_t *store,

@@ -404,10 +404,11 @@ static ngx_uint_t
 ngx_http_fcchat_store_query_quiet(ngx_http_fcchat_store_t *store,
     ngx_str_t *schema, ngx_http_fcchat_store_query_e n)
 {
-    return ngx_http_fcchat_store_quiet(store->schemas,
-                                       NGX_HTTP_FCCHAT_STORE_WARNINGS,
-                                       ngx_crc32_short(schema->data,
-                                                       schema->len)
-                                       + 1 + n,
-                                       60);
+    return ngx_http_fcchat_store_seldom(store->schemas,
+                                        NGX_HTTP_FCCHAT_STORE_WARNINGS,
+                                        ngx_crc32_short(schema->data,
+                                                        schema->len)
+                                        + 1 + n,
+                                        60)
+           == NULL;
 }

@@ -1,0 +1,217 @@
+#!/usr/bin/perl
+
+# What the error log says of those who are refused, limited or closed: who,
+# from where, to which room and why; nothing that is a secret, nothing that was
+# said, and no more than a line a second of each kind.  The numbers are those of
+# SECURITY.md.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use Test::Nginx;
+
+use FC::Pg;
+use FC::Proxy;
+use FC::Site;
+use FC::Util qw/ slow slurp wait_for /;
+use FC::WS;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(26);
+my $pg = FC::Pg->new();
+my $proxy = FC::Proxy->new(to => $pg->host() . '/.s.PGSQL.' . $pg->port());
+my $slow = $pg->dsn('tcp') =~ s/port=\d+/'port=' . $proxy->port()/er;
+
+# beside the log of Test::Nginx, where nginx itself debugs all headers
+
+my $site = FC::Site->new($t, pg => $pg, rate => <<'EOF', more => <<"EOT");
+    error_log %%TESTDIR%%/error.log debug;
+    error_log %%TESTDIR%%/told.log info;
+    fcchat_log %%TESTDIR%%/chat.log;
+    fcchat_rate 5r/m burst=1;
+    fcchat_reaction_rate off;
+    fcchat_connections user=2 ip=off;
+EOF
+        location /guests/ {
+            fcchat;
+            fcchat_guests read;
+        }
+
+        location /late/ {
+            fcchat;
+            fcchat_postgres "$slow" timeout=30s;
+            fcchat_handshake_timeout 1s;
+        }
+EOT
+
+my $cookie = $site->cookie('alice');
+
+$site->django->room('stream_1');
+$t->run();
+
+my $told = $t->testdir() . '/told.log';
+my $seen = 0;
+
+# what was told since the last time, for some reason
+
+sub told {
+    my ($reason) = @_;
+
+    my $new = '';
+
+    wait_for(sub {
+        $new = substr slurp($told), $seen;
+        $new =~ /fcchat security: \Q$reason\E.*\n/;
+    }, 2);
+
+    $seen += length $new;
+
+    return join '', $new =~ /security: (\Q$reason\E.*?)(?: while |, client)/g;
+}
+
+# S44
+
+my $from = 'origin: "http://localhost", address: "127.0.0.1"';
+my $who = qq(, user: "alice", room: "stream_1", $from);
+my $word = 'what-was-said';
+
+$site->join('alice', origin => 'https://evil.example');
+is(told('origin not allowed'), 'origin not allowed, room: "stream_1",'
+   . ' origin: "https://evil.example", address: "127.0.0.1"',
+   'S44: an Origin');
+
+$site->join('alice', cookie => 'b' x 32);
+is(told('no valid session'), qq(no valid session, room: "stream_1", $from),
+   'S44: a session');
+
+$site->join('alice', room => 'none');
+is(told('no such room'), qq(no such room, user: "alice", room: "none", $from),
+   'S44: a room');
+
+$site->join('alice', key => 'none');
+is(told('bad Sec-WebSocket-Key'),
+   'bad Sec-WebSocket-Key, address: "127.0.0.1"', 'S44: no handshake');
+
+my @alice = map { $site->join('alice') } 1, 2;
+
+is($site->join('alice')->status(), 429, 'one socket too many');
+is(told('too many connections'), "too many connections$who",
+   'S44: too many sockets');
+
+$alice[0]->send_json({ message => "$word $_" }) for 1 .. 2;
+$alice[0]->recv_until(sub { ($_[0]{code} // '') eq 'rate_limited' });
+is(told('too fast'), "too fast$who", 'S44: too fast');
+
+$alice[1]->send_frame(op => 1, payload => "{$word", mask => undef);
+$alice[1]->recv_close();
+is(told('frame is not masked'), "frame is not masked$who",
+   'S44: a frame that is wrong');
+$alice[0]->close();
+
+my $guest = $site->join(undef, path => '/guests/stream_1/');
+
+$guest->send_json({ message => "$word by a guest" });
+$guest->recv_json();
+is(told('a guest may only watch'),
+   qq(a guest may only watch, room: "stream_1", $from),
+   'S44: a guest who would write');
+
+# what a client has chosen is a string of one line
+
+my $line = '';
+
+wait_for(sub {
+    $site->join('alice', origin => "http://a\x1b[31m\"\\<\xff\x7f" . 'o' x 500);
+    $line = told('origin not allowed');
+}, 5);
+like($line, qr/origin:\ "http:\/\/a\\u001b\[31m\\u0022\\u005c\\u003c\\ufffd
+               \\u007fo{100,115}",\ address/x,
+     'S24: control characters are escaped, and it is cut');
+unlike(slurp($told), qr/security:.*[\x00-\x09\x0b-\x1f\x7f]/,
+       'S24: none are in the log');
+
+# S37
+
+my $n = 300;
+my ($most, $sent) = (0, 0);
+
+wait_for(sub {
+    for (1 .. $n) {
+        $site->join('alice', cookie => 'c' x 32)->drop();
+        $sent++;
+    }
+
+    ($most) = sort { $b <=> $a } 0, slurp($told) =~ /and (\d+) more of these/g;
+
+    return $most >= 20;
+}, 20);
+
+cmp_ok($most, '>=', 20, 'S37: how many there were is told');
+cmp_ok($most, '<=', $sent, 'S37: which is true');
+
+my %lines;
+
+for (split /\n/, slurp($told)) {
+    $lines{"$1 $2"}++ if /^(\S+ \S+) \[warn\].* fcchat security: ([^,]+)/;
+}
+
+is(join('', grep { $lines{$_} > 1 } sort keys %lines), '',
+   'S37: one line of a kind in a second');
+
+# S28: what is not answered in time
+
+my $late = $site->join('alice', path => '/late/stream_1/');
+
+is($late->status(), 101, 'PostgreSQL answers');
+$late->close();
+$proxy->pause();
+
+my $begun = time();
+
+$late = $site->join('alice', path => '/late/none/');
+is($late->status(), 503, 'S28: PostgreSQL does not, and that is 503');
+is($late->header('Retry-After'), 1, 'S28: to be tried again');
+cmp_ok(time() - $begun, '<=', 3 * slow(), 'S28: in time');
+is(told('the chat is not available'),
+   qq(the chat is not available, user: "alice", room: "none", $from),
+   'S44: that is told, too');
+
+# the connection goes on
+
+$late->{path} = '/ws/chat/stream_1/';
+$late->send_raw($late->request());
+$late->handshake();
+is($late->status(), 101, 'S28: the connection is as good as ever');
+$late->close();
+
+# and answers may come whenever they like
+
+my @late = map { $site->join('alice', path => "/late/r$_/", nowait => 1) }
+           1 .. 2;
+
+$late[0]->drop();
+$late[1]->handshake();
+is($late[1]->status(), 503, 'S28: another one');
+$proxy->resume();
+is($site->join('alice', path => '/late/stream_1/')->status(), 101,
+   'S28: after late answers it works again');
+
+$t->stop();
+
+# S12: all that nginx wrote, but what it debugs
+
+my $all = join '', map { slurp($t->testdir() . "/$_") }
+          qw/ told.log chat.log access.log stderr.log /;
+
+unlike($all, qr/\Q$cookie\E/, 'S12: no cookie in any log');
+unlike($all, qr/\Q$word\E/, 'S44: nothing that was said');
+unlike($all, qr/\Q$FC::Django::SECRET\E/, 'S12: no SECRET_KEY');
+like($all, qr/fcchat security/, 'that was the log');
