@@ -6,6 +6,8 @@
  *
  *     floor PORT           each message by itself: one send() per delivery
  *     floor PORT batch     all messages of one turn of the loop in one send()
+ *     floor PORT USEC      each message by itself, so many microseconds after
+ *                          it came: as one that is stored meanwhile
  *
  * What the kernel does not take is kept for the socket and sent when there is
  * room again.
@@ -24,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -44,18 +47,21 @@ typedef struct {
 
 
 static int listen_on(int port);
+static int timer(void);
 static void take(int listener);
 static void leave(int fd);
 static void input(int fd);
 static size_t handshake(int fd, uint8_t *p, size_t len);
 static size_t frame(int fd, uint8_t *p, size_t len);
 static void message(const uint8_t *p, size_t len);
+static void hold(void);
 static void fan_out(void);
 static void keep(int fd, const uint8_t *p, size_t len);
 static void flush(int fd);
 
 
-static int       ep, batch;
+static int       ep, batch, tfd;
+static long      pause_usec;
 static peer_t    peer[MAX_FDS];
 static int       members[MAX_FDS];
 static uint32_t  nmembers;
@@ -75,7 +81,8 @@ main(int argc, char **argv)
         return 2;
     }
 
-    batch = (argc > 2);
+    batch = (argc > 2 && strcmp(argv[2], "batch") == 0);
+    pause_usec = (argc > 2) ? atol(argv[2]) : 0;
 
     getrlimit(RLIMIT_NOFILE, &rl);
     rl.rlim_cur = rl.rlim_max;
@@ -83,8 +90,9 @@ main(int argc, char **argv)
 
     ep = epoll_create1(0);
     listener = listen_on(atoi(argv[1]));
+    tfd = timer();
 
-    if (ep == -1 || listener == -1) {
+    if (ep == -1 || listener == -1 || tfd == -1) {
         perror("floor");
         return 1;
     }
@@ -104,6 +112,11 @@ main(int argc, char **argv)
                 continue;
             }
 
+            if (fd == tfd) {
+                fan_out();
+                continue;
+            }
+
             if (ev[i].events & EPOLLOUT) {
                 flush(fd);
             }
@@ -114,8 +127,41 @@ main(int argc, char **argv)
         }
 
         if (nout) {
-            fan_out();
+            pause_usec ? hold() : fan_out();
         }
+    }
+}
+
+
+static int
+timer(void)
+{
+    int                 fd;
+    struct epoll_event  ee;
+
+    fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+
+    ee.events = EPOLLIN|EPOLLET;
+    ee.data.fd = fd;
+
+    return (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ee) == 0) ? fd : -1;
+}
+
+
+/* what comes meanwhile is put behind, and leaves with it */
+
+static void
+hold(void)
+{
+    struct itimerspec  its;
+
+    memset(&its, 0, sizeof(its));
+
+    timerfd_gettime(tfd, &its);
+
+    if (its.it_value.tv_nsec == 0) {
+        its.it_value.tv_nsec = pause_usec * 1000;
+        timerfd_settime(tfd, 0, &its, NULL);
     }
 }
 
@@ -317,7 +363,7 @@ message(const uint8_t *p, size_t len)
     memcpy(out + nout, p, len);
     nout += len;
 
-    if (!batch) {
+    if (!batch && !pause_usec) {
         fan_out();
     }
 }

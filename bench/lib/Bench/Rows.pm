@@ -24,7 +24,8 @@ my %floor;      # sockets => us of CPU a delivery
 
 our @rows = (
     [ 'fanout-1000', 'one message to 1,000 sockets',
-      sub { fan_out(1000, 1.08, qw/ nchan nchan_redis original url /) } ],
+      sub { fan_out(1000, 1.08,
+                    qw/ pause nchan nchan_redis original url /) } ],
     [ 'fanout-10000', 'one message to 10,000 sockets',
       sub { fan_out(10000, 1.15, qw/ nchan nchan_redis url /) } ],
     [ 'fanout-100', 'one message to 100 sockets',
@@ -81,7 +82,7 @@ sub each_of {
     for my $round (1 .. $rounds) {
         for my $kind (@$servers) {
             next if Bench::Server::missing($kind)
-                    || $round > 1 && $kind !~ /^(?:floor|batch|fcchat)$/;
+                    || $round > 1 && $kind !~ /^(?:floor|batch|pause|fcchat)$/;
 
             my $server = Bench::Server->start($kind, %{$o{start} || {}});
             my %arg = (%o, %{$of->{$kind} || {}});
@@ -127,7 +128,20 @@ sub fan_out {
     return { what => 'CPU a delivery', unit => 'us', cells => $cpu,
              goal => $limit ? "<= $limit x floor" : '', value => $x,
              max => $limit, times => 'floor',
-             note => losses($runs) . bend($n, $cpu) };
+             note => losses($runs) . bend($n, $cpu) . pause($cpu) };
+}
+
+
+# What it costs the floor that a message waits, as ours do for their commit: the
+# load falls asleep meanwhile, and each send() has to wake it again.
+
+sub pause {
+    my ($cpu) = @_;
+
+    my $waits = delete $cpu->{pause} or return '';
+
+    return sprintf '; a floor that waits 1 ms before it sends: %.2f us, and'
+                   . ' fcchat is %.2f x that', $waits, $cpu->{fcchat} / $waits;
 }
 
 

@@ -8,8 +8,9 @@ package Bench::Server;
 #     $s->{url}, $s->{proto}, $s->{pid}        # what the load needs to know
 #     $s->stop();
 #
-# There are floor, batch (the floor with all of a turn in one send), fcchat,
-# nchan, nchan_redis, original and url.
+# There are floor, batch (the floor with all of a turn in one send), pause (the
+# floor that waits for as long as a commit takes), fcchat, nchan, nchan_redis,
+# original and url.
 
 use strict;
 use warnings;
@@ -198,6 +199,16 @@ sub start_batch {
 
     $self->{url} = "ws://127.0.0.1:$self->{port}/%d";
     $self->run("$var/floor", $self->{port}, 'batch');
+
+    return;
+}
+
+
+sub start_pause {
+    my ($self) = @_;
+
+    $self->{url} = "ws://127.0.0.1:$self->{port}/%d";
+    $self->run("$var/floor", $self->{port}, 1000);
 
     return;
 }
