@@ -24,6 +24,8 @@ static char *ngx_http_fcchat_key_prefix(ngx_conf_t *cf, void *post,
 static char *ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_fcchat_some_time(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_fcchat_coalesce_bounds(ngx_conf_t *cf, void *post,
+    void *data);
 static char *ngx_http_fcchat_token(ngx_conf_t *cf, void *post, void *data);
 static void *ngx_http_fcchat_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf);
@@ -83,6 +85,11 @@ static ngx_conf_post_t  ngx_http_fcchat_key_prefix_post = {
 
 static ngx_conf_post_t  ngx_http_fcchat_lag_post = {
     ngx_http_fcchat_lag_bounds
+};
+
+
+static ngx_conf_post_t  ngx_http_fcchat_coalesce_post = {
+    ngx_http_fcchat_coalesce_bounds
 };
 
 
@@ -390,6 +397,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, lag),
       &ngx_http_fcchat_lag_post },
 
+    /* how long frames may be held back, so that several go at once */
+    { ngx_string("fcchat_coalesce"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, coalesce),
+      &ngx_http_fcchat_coalesce_post },
+
     /* Django's MEDIA_URL, before stamp images that are no URL */
     { ngx_string("fcchat_media_url"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
@@ -494,6 +509,21 @@ ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post, void *data)
     if (*lag < 16 * 1024 || *lag > 64 * 1024 * 1024) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "size must be from 16k to 64m");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_fcchat_coalesce_bounds(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *coalesce = data;
+
+    if (*coalesce > NGX_HTTP_FCCHAT_COALESCE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "time must be at most 1s");
         return NGX_CONF_ERROR;
     }
 
@@ -634,6 +664,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->detach = NGX_CONF_UNSET;
     conf->lag = NGX_CONF_UNSET_SIZE;
+    conf->coalesce = NGX_CONF_UNSET_MSEC;
     conf->log = NGX_CONF_UNSET_PTR;
 
     return conf;
@@ -684,6 +715,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 60000);
     ngx_conf_merge_value(conf->detach, prev->detach, 1);
     ngx_conf_merge_size_value(conf->lag, prev->lag, 256 * 1024);
+    ngx_conf_merge_msec_value(conf->coalesce, prev->coalesce, 0);
     ngx_conf_merge_ptr_value(conf->log, prev->log, NULL);
 
     if (conf->origin_set == NGX_CONF_UNSET) {

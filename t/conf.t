@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(286);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(292);
 
 my $d = $t->testdir();
 
@@ -154,6 +154,10 @@ right("fcchat_connections $_") for 'user=off', 'ip=off user=5';
 
 wrong("fcchat_lag $_", 'size must be from 16k to 64m')
     for '0', '1k', '16383', '65m';
+wrong('fcchat_coalesce 2s', 'time must be at most 1s');
+wrong('fcchat_coalesce x',
+      '"fcchat_coalesce" directive must have a time as "30s"');
+right("fcchat_coalesce $_") for '0', '20ms', '1s';
 wrong('fcchat_lag x', '"fcchat_lag" directive must have a size as "256k"');
 right("fcchat_lag $_") for '16k', '64m';
 
@@ -329,7 +333,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_auth_backends any', 'fcchat_origin any',
            'fcchat_refuse http', 'fcchat_message_length 5',
            'fcchat_html_escape on', 'fcchat_ping 1s', 'fcchat_timeout 90s',
-           'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_media_url /x/',
+           'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_coalesce 1s', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_rate off',
            'fcchat_connections ip=5',

@@ -39,6 +39,7 @@
 #define NGX_HTTP_FCCHAT_LEAVE_TIME      1000    /* ms, when the worker leaves */
 #define NGX_HTTP_FCCHAT_DRAIN_TIME      5000    /* ms at most, to leave in */
 #define NGX_HTTP_FCCHAT_NEGATIVE_TIME   3000    /* ms an unknown key is known */
+#define NGX_HTTP_FCCHAT_COALESCE_MAX    1000    /* ms frames are held back */
 #define NGX_HTTP_FCCHAT_TENANTS_MAX     1024    /* hosts of a worker: known,
                                                  * unknown, asked for */
 
@@ -147,6 +148,7 @@ typedef struct {
     ngx_msec_t                      timeout;
     ngx_flag_t                      detach;
     size_t                          lag;
+    ngx_msec_t                      coalesce;
     ngx_open_file_t                *log;        /* NULL: off */
 
     /* UNSET: nothing was said here, all of a directive is inherited */

@@ -699,7 +699,8 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
                                             &conf->queries)
             && ngx_http_fcchat_same_redis(hub[i].redis, conf->redis)
             && ngx_http_fcchat_same_str(&hub[i].prefix, &conf->prefix)
-            && ngx_http_fcchat_same_str(&hub[i].media, &conf->media))
+            && ngx_http_fcchat_same_str(&hub[i].media, &conf->media)
+            && hub[i].coalesce == conf->coalesce)
         {
             conf->hub = i;
 
@@ -720,6 +721,7 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
     hub->redis = conf->redis;
     hub->prefix = conf->prefix;
     hub->media = conf->media;
+    hub->coalesce = conf->coalesce;
 
     conf->hub = i;
 

@@ -542,6 +542,12 @@ ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s, ngx_uint_t code,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->member.connection->log, 0,
                    "fcchat session close %ui \"%s\"", code, reason);
 
+    /* what was held back came before the Close */
+
+    if (ngx_http_fcchat_member_flush(&s->member) == NGX_ERROR) {
+        return;
+    }
+
     ngx_http_fcchat_member_leave(&s->member);
 
     s->state = NGX_HTTP_FCCHAT_CLOSING;
@@ -634,6 +640,10 @@ ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s)
         && s->state == NGX_HTTP_FCCHAT_OPEN
         && (ngx_msec_int_t) (s->deadline - ngx_current_msec) <= 0)
     {
+        /* what was held back came before the Close */
+
+        (void) ngx_http_fcchat_member_flush(&s->member);
+
         ngx_http_fcchat_member_leave(&s->member);
 
         if (s->room) {

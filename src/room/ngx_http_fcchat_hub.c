@@ -377,6 +377,7 @@ ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub, ngx_queue_t *queue)
 
         ngx_queue_remove(q);
         room->in_dirty = 0;
+        room->walked = ngx_current_msec;
 
         again = 0;
 

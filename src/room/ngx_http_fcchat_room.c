@@ -40,6 +40,8 @@ static void ngx_http_fcchat_room_wake(ngx_http_fcchat_room_t *room,
 static size_t ngx_http_fcchat_room_channel(ngx_http_fcchat_hub_t *hub,
     u_char *p, ngx_str_t *schema, int64_t id);
 static void ngx_http_fcchat_room_hole(ngx_event_t *ev);
+static void ngx_http_fcchat_room_gathered(ngx_event_t *ev);
+static void ngx_http_fcchat_room_walk(ngx_http_fcchat_room_t *room);
 
 
 ngx_int_t
@@ -161,6 +163,11 @@ ngx_http_fcchat_room_create(ngx_http_fcchat_hub_t *hub, ngx_str_t *key,
     room->hold.data = room;
     room->hold.log = hub->log;
     room->hold.cancelable = 1;
+
+    room->gather.handler = ngx_http_fcchat_room_gathered;
+    room->gather.data = room;
+    room->gather.log = hub->log;
+    room->gather.cancelable = 1;
 
     room->idle = ngx_current_msec;
 
@@ -387,6 +394,10 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
         room->in_dirty = 0;
     }
 
+    if (room->gather.timer_set) {
+        ngx_del_timer(&room->gather);
+    }
+
     room->ncounts = 0;
     room->npeers = 0;
     room->events.n = 0;
@@ -543,6 +554,36 @@ ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room)
 
 void
 ngx_http_fcchat_room_dirty(ngx_http_fcchat_room_t *room)
+{
+    ngx_msec_int_t  wait;
+
+    if (!room->in_dirty && room->hub->conf->coalesce) {
+
+        if (room->gather.timer_set) {
+            return;
+        }
+
+        wait = room->walked + room->hub->conf->coalesce - ngx_current_msec;
+
+        if (wait > 0) {
+            ngx_add_timer(&room->gather, (ngx_msec_t) wait);
+            return;
+        }
+    }
+
+    ngx_http_fcchat_room_walk(room);
+}
+
+
+static void
+ngx_http_fcchat_room_gathered(ngx_event_t *ev)
+{
+    ngx_http_fcchat_room_walk(ev->data);
+}
+
+
+static void
+ngx_http_fcchat_room_walk(ngx_http_fcchat_room_t *room)
 {
     if (!room->in_dirty) {
         room->in_dirty = 1;

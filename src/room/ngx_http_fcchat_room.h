@@ -70,6 +70,7 @@ typedef struct {
                                              * NULL */
     ngx_str_t                       prefix;
     ngx_str_t                       media;  /* before relative stamp images */
+    ngx_msec_t                      coalesce;   /* between two walks */
 } ngx_http_fcchat_hub_conf_t;
 
 
@@ -174,6 +175,8 @@ struct ngx_http_fcchat_room_s {
 
     ngx_http_fcchat_audience_t      audiences[NGX_HTTP_FCCHAT_ENCODINGS];
     ngx_queue_t                     dirty;
+    ngx_msec_t                      walked;     /* when the last walk began */
+    ngx_event_t                     gather;     /* the next one may begin */
     ngx_queue_t                     outbox;
     ngx_queue_t                     counting;
 
