@@ -172,6 +172,21 @@ typedef struct {
 
 extern ngx_module_t  ngx_http_fcchat_module;
 
+/* of fcchat_rate and fcchat_reaction_rate */
+extern fcc_rate_t  ngx_http_fcchat_rate_default;
+extern fcc_rate_t  ngx_http_fcchat_reaction_rate_default;
+
+
+/* the values of a level, not set, and how one inherits those of its parent */
+
+void *ngx_http_fcchat_create_main_conf(ngx_conf_t *cf);
+void *ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+
+/* after all of the configuration is read: the zones that its locations need */
+ngx_int_t ngx_http_fcchat_conf_zones(ngx_conf_t *cf);
+
 
 /* nginx's own setters, which also say what would be right */
 
