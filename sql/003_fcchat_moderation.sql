@@ -55,10 +55,11 @@ SELECT set_config('search_path',
 \g /dev/null
 
 
--- What an event that is no message says: {"id", "seq", "user_id", "username",
--- "address", "seconds", "until", "reason"}, as far as it has them.  Its kind is
--- delete, pin, unpin, ban, timeout, unban, slow, or state: tables were changed
--- by hand.  Those of all rooms together are in the log of room 0.
+-- What an event that is no message says: of a message {"id", "seq", "user_id",
+-- "username", "role", "at"}, of somebody {"user_id", "username"} or {"address"},
+-- and {"seconds", "until", "reason"}, as far as it has them.  Its kind is delete,
+-- pin, unpin, ban, timeout, unban, slow, or state: tables were changed by hand.
+-- Those of all rooms together are in the log of room 0.
 
 ALTER TABLE fcchat_event ADD COLUMN IF NOT EXISTS detail jsonb;
 
@@ -206,6 +207,43 @@ END
 $$;
 
 
+CREATE OR REPLACE FUNCTION fcchat_role(place bigint, usr bigint)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN CASE WHEN usr IS NULL THEN NULL
+                WHEN usr = fcchat_owner(place) THEN 'owner'
+                WHEN fcchat_rank(place, usr) > 1 THEN 'moderator'
+                ELSE 'member'
+           END;
+END
+$$;
+
+
+-- What an event says about a message.
+
+CREATE OR REPLACE FUNCTION fcchat_about(place bigint, message bigint,
+    author bigint, made timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+SET timezone TO 'UTC'
+AS $$
+BEGIN
+    RETURN jsonb_build_object('id', message, 'user_id', author,
+        'at', floor(extract(epoch FROM made) * 1000)::bigint,
+        'seq', (SELECT e.seq FROM fcchat_event e
+                 WHERE e.message_id = message AND e.kind = 'message'
+                 LIMIT 1),
+        'username', (SELECT u.username FROM accounts_user u
+                      WHERE u.id = author),
+        'role', fcchat_role(place, author));
+END
+$$;
+
+
 -- Does what a moderator asks for, numbers the event in the room's log, and notes
 -- who it was.
 --
@@ -220,8 +258,8 @@ $$;
 --
 -- One row comes back:
 --
---   ok          done, with its number; what it says in detail, and for a pin
---               the message
+--   ok          done, with its number; what it says is in detail, and what a
+--               pinned message says in content
 --   again       the token was there: the first one's number
 --   room, user  is gone or not active
 --   forbidden   the actor may not, or not with this one: nobody moderates
@@ -237,7 +275,7 @@ CREATE OR REPLACE FUNCTION fcchat_moderate(place bigint, actor bigint,
     act text, message bigint, number bigint, usr bigint, named text,
     addr text, secs bigint, why text, token text)
 RETURNS TABLE (status text, seq bigint, id bigint, at bigint, epoch uuid,
-    detail text, author bigint, name text, role text, content text)
+    detail text, content text)
 LANGUAGE plpgsql VOLATILE
 SET search_path FROM CURRENT
 SET timezone TO 'UTC'
@@ -280,7 +318,8 @@ BEGIN
                AND e.kind = 'message';
         END IF;
 
-        SELECT m.id, m.user_id, m.content, m.is_deleted, m.is_pinned
+        SELECT m.id, m.user_id, m.content, m.is_deleted, m.is_pinned,
+               m.created_at
           INTO msg
           FROM chat_chatmessage m
          WHERE m.id = message AND m.room_id = place
@@ -368,18 +407,8 @@ BEGIN
         ELSE
             status := 'ok';
             id := msg.id;
-            author := msg.user_id;
-
-            SELECT e.seq INTO n
-              FROM fcchat_event e
-             WHERE e.message_id = msg.id AND e.kind = 'message'
-               AND e.room_id = place
-             LIMIT 1;
-
-            what := jsonb_build_object('id', msg.id, 'seq', n,
-                        'user_id', msg.user_id, 'username',
-                        (SELECT u.username FROM accounts_user u
-                          WHERE u.id = msg.user_id));
+            usr := msg.user_id;
+            what := fcchat_about(place, msg.id, msg.user_id, msg.created_at);
         END IF;
 
         IF status = 'ok' AND act = 'pin' THEN
@@ -420,16 +449,6 @@ BEGIN
                    SET by_user = actor, made_at = moment, expires = ends;
 
                 content := msg.content;
-
-                SELECT u.username,
-                       CASE WHEN u.id = fcchat_owner(place) THEN 'owner'
-                            WHEN fcchat_rank(place, u.id) > 1
-                            THEN 'moderator'
-                            ELSE 'member'
-                       END
-                  INTO name, role
-                  FROM accounts_user u
-                 WHERE u.id = msg.user_id;
             END IF;
 
         ELSIF status = 'ok' THEN
@@ -559,8 +578,7 @@ BEGIN
 
         INSERT INTO fcchat_audit (at, room_id, seq, user_id, action,
             target_message, target_user, detail)
-        VALUES (moment, place, last + 1, actor, act, id,
-                CASE WHEN id IS NULL THEN usr ELSE author END, what);
+        VALUES (moment, place, last + 1, actor, act, id, usr, what);
     END IF;
 
     RETURN NEXT;
@@ -611,11 +629,7 @@ BEGIN
       LIMIT 50000)
     UNION ALL
     (SELECT p.room_id, 'pin', m.id, m.user_id, u.username::text,
-            CASE WHEN u.id = fcchat_owner(p.room_id) THEN 'owner'
-                 WHEN fcchat_rank(p.room_id, u.id) > 1 THEN 'moderator'
-                 ELSE 'member'
-            END,
-            m.content, e.seq,
+            fcchat_role(p.room_id, u.id), m.content, e.seq,
             floor(extract(epoch FROM m.created_at) * 1000)::bigint,
             floor(extract(epoch FROM p.expires) * 1000)::bigint
        FROM fcchat_pin p
@@ -684,13 +698,8 @@ BEGIN
                     WHEN a.is_pinned THEN 'pin'
                     ELSE 'unpin'
                END AS kind,
-               jsonb_strip_nulls(jsonb_build_object('id', a.id, 'seq',
-                   (SELECT e.seq FROM fcchat_event e
-                     WHERE e.message_id = a.id AND e.kind = 'message'
-                     LIMIT 1),
-                   'user_id', a.user_id, 'username',
-                   (SELECT u.username FROM accounts_user u
-                     WHERE u.id = a.user_id))) AS detail,
+               jsonb_strip_nulls(fcchat_about(a.room_id, a.id, a.user_id,
+                                              a.created_at)) AS detail,
                a.user_id,
                h.last_seq
                + row_number() OVER (PARTITION BY a.room_id ORDER BY a.id)

@@ -69,8 +69,12 @@ is(last_event($room), "6 pin $id{mod} $said{owner}", 'an event');
 my $detail = detail($room);
 
 cmp_ok(delete $detail->{until}, '>', time() * 1000, 'with its end');
+is(delete $detail->{at},
+   $pg->sql('select floor(extract(epoch from created_at) * 1000)'
+            . " from chat_chatmessage where id = $said{owner}"), 'its time');
 is_deeply($detail, { id => $said{owner}, seq => 4, user_id => $id{owner},
-                     username => 'owner', seconds => 60, reason => 'so' },
+                     username => 'owner', role => 'owner', seconds => 60,
+                     reason => 'so' },
           'and what it says');
 
 is(act('mod', 'unpin', id => $said{alice}), 'not_found', 'is not pinned');

@@ -89,6 +89,10 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
     case FCC_CMD_HISTORY:
         ngx_http_fcchat_command_history(s, &cmd);
         break;
+
+    case FCC_CMD_MODERATE:
+        ngx_http_fcchat_command_busy(s, &cmd.cid);
+        break;
     }
 
     fcc_cmd_free(&cmd);
@@ -420,6 +424,9 @@ ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
     w.role.data = s->author.role.data;
 
     /* whom it welcomes is about to join */
+
+    w.slow = 0;
+    ngx_memzero(&w.pins, sizeof(fcc_str_t));
 
     w.viewers = ngx_http_fcchat_room_viewers(room) + 1;
     w.server_time = (int64_t) tp->sec * 1000 + tp->msec;

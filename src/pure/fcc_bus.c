@@ -196,8 +196,20 @@ fcc_bus_event(fcc_bus_t *bus, size_t i, fcc_event_t *e)
 
     item = fcc_bus_item(bus, FCC_BUS_EVENTS, i, FCC_BUS_EVENT_SIZE);
 
-    if (item == NULL
-        || fcc_bus_int(item, 0, 1, &e->seq) != FCC_OK
+    e->detail.len = 0;
+    e->detail.data = NULL;
+
+    if (item == NULL) {
+        item = fcc_bus_item(bus, FCC_BUS_EVENTS, i, FCC_BUS_EVENT_SIZE + 1);
+
+        if (item == NULL
+            || fcc_bus_string(item, FCC_BUS_EVENT_SIZE, &e->detail) != FCC_OK)
+        {
+            return FCC_ERROR;
+        }
+    }
+
+    if (fcc_bus_int(item, 0, 1, &e->seq) != FCC_OK
         || fcc_bus_int(item, 1, 0, &e->id) != FCC_OK
         || fcc_bus_int(item, 2, 0, &e->user_id) != FCC_OK
         || fcc_bus_string(item, 3, &e->username) != FCC_OK
@@ -308,6 +320,12 @@ fcc_bus_event_put(fcc_buf_t *b, const fcc_event_t *e, int first)
     fcc_json_string(b, e->text.data, e->text.len);
     fcc_buf_lit(b, ",");
     fcc_json_int(b, e->at);
+
+    if (e->detail.len) {
+        fcc_buf_lit(b, ",");
+        fcc_json_string(b, e->detail.data, e->detail.len);
+    }
+
     fcc_buf_lit(b, "]");
 }
 

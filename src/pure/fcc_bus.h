@@ -6,6 +6,8 @@
  *
  *   {"v":1,"w":"9f3c...","t":"events","epoch":"...","events":[
  *      [seq,id,user_id,"username","role","type","text",at_ms],...]}
+ *      and "detail" behind at_ms in what is no message: a node that does not
+ *      know it drops such an item, and finds the event in PostgreSQL
  *   {"v":1,"w":"...","t":"reactions","reactions":[
  *      [user_id,"username",stamp_id],...]}
  *   {"v":1,"w":"...","t":"viewers","count":12}

@@ -72,6 +72,10 @@ fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
         return fcc_proto_history(root, cmd, err);
     }
 
+    if (cmd->type == FCC_CMD_MODERATE) {
+        return fcc_proto_moderation(root, &cmd->mod, err);
+    }
+
     return fcc_proto_stamp(proto, root, cmd, err);
 }
 
@@ -116,6 +120,15 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
 
     if (fcc_proto_equal(&type, "history") && proto == FCC_PROTO_V1) {
         cmd->type = FCC_CMD_HISTORY;
+        return FCC_OK;
+    }
+
+    if (proto == FCC_PROTO_V1) {
+        cmd->mod.action = fcc_mod_action(&type);
+    }
+
+    if (cmd->mod.action != FCC_MOD_NONE) {
+        cmd->type = FCC_CMD_MODERATE;
         return FCC_OK;
     }
 

@@ -16,6 +16,7 @@
 
 
 #include <fcc.h>
+#include <fcc_mod.h>
 
 
 #define FCC_PROTO_CID_MAX     64        /* code points of a client's id */
@@ -34,7 +35,8 @@ typedef enum {
 typedef enum {
     FCC_CMD_MESSAGE = 1,
     FCC_CMD_REACTION,
-    FCC_CMD_HISTORY
+    FCC_CMD_HISTORY,
+    FCC_CMD_MODERATE
 } fcc_cmd_e;
 
 
@@ -45,6 +47,7 @@ typedef struct {
     int64_t      stamp_id;      /* REACTION */
     int64_t      before;        /* HISTORY: below this seq; 0: the last ones */
     int64_t      limit;         /* HISTORY: 1 to FCC_PROTO_HISTORY_MAX */
+    fcc_mod_t    mod;           /* MODERATE */
     void        *root;          /* owns the strings */
 } fcc_cmd_t;
 
@@ -75,8 +78,9 @@ typedef struct {
  * client that sends "cid" gets it kept.  A "type" other than "reaction" or
  * "message" is unknown_type.  v1: {"type": "message", "text": "...",
  * "cid": "..."}, {"type": "reaction", "stamp_id": 1}, {"type": "history",
- * "before": 42, "limit": 50} (both may be left out).  Keys nobody knows are
- * ignored.  stamp_id is an integer from 1 to 2^53.
+ * "before": 42, "limit": 50} (both may be left out), and what moderators ask
+ * for, whose type is the action: see fcc_proto_moderation().  Keys nobody knows
+ * are ignored.  stamp_id is an integer from 1 to 2^53.
  */
 int fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
     size_t max, fcc_cmd_t *cmd, fcc_proto_error_t *err);
@@ -95,6 +99,10 @@ typedef struct {
     fcc_str_t    role;          /* "member", "moderator", "owner" */
     fcc_str_t    type;          /* message_type of the row: "message", ... */
     fcc_str_t    text;          /* as PostgreSQL has it */
+
+    /* len > 0: no message but what moderators did, the type is the action, and
+     * this is JSON for fcc_mod_read(); the user is whoever did it */
+    fcc_str_t    detail;
 } fcc_event_t;
 
 
@@ -112,6 +120,17 @@ typedef struct {
 
 #define FCC_PROTO_EXPANSION  12
 #define FCC_PROTO_OVERHEAD   512
+
+/* bytes that any of the writers needs for the event at most */
+
+static inline size_t
+fcc_event_size(const fcc_event_t *e)
+{
+    return FCC_PROTO_EXPANSION * (e->text.len + e->username.len + e->role.len
+                                  + e->type.len + e->detail.len)
+           + FCC_PROTO_OVERHEAD;
+}
+
 
 /* {"username": ..., "message": ..., "message_type": ..., "timestamp": null}
  * html: both texts HTML-escaped as django.utils.html.escape does */
@@ -133,6 +152,42 @@ void fcc_proto_old_error(fcc_buf_t *b, const fcc_proto_error_t *err,
  *  "text":...,"at":"2026-11-23T10:00:00.123Z"}; "message_type" is added when it
  *  is not "message" */
 void fcc_proto_v1_message(fcc_buf_t *b, const fcc_event_t *e);
+
+/*
+ * What a moderator asks for: root is a JSON object of a caller inside
+ * src/pure/, and mod->action is set.  FCC_OK, or FCC_ERROR and *err is
+ * "bad_request".
+ *
+ *   delete, pin, unpin   "id" or "seq" of a message; for a pin "seconds" or
+ *                        "until" (ms)
+ *   ban, timeout, unban  "user_id", "username" or (not for a timeout)
+ *                        "address"; "seconds"; "scope": "room" or "tenant"
+ *   slow                 "seconds"
+ *
+ * and a "reason" with each.
+ */
+int fcc_proto_moderation(const void *root, fcc_mod_t *mod,
+    fcc_proto_error_t *err);
+
+/* the same from a text; fcc_mod_free(*root) is due in any case */
+int fcc_proto_moderation_read(fcc_mod_t *mod, const fcc_str_t *action,
+    const unsigned char *data, size_t len, void **root,
+    fcc_proto_error_t *err);
+
+/* {"type":"moderation","seq":...,"action":...,"by":{...}|null,"target":{...},
+ *  "until":...,"reason":...,"at":...}, as far as the action has them; for slow
+ *  "modes":{"slow":...} */
+void fcc_proto_v1_moderation(fcc_buf_t *b, const fcc_event_t *e);
+
+/* the message type "moderation" of the old protocol, with a sentence in
+ * Japanese; nothing where the page has no use for it */
+void fcc_proto_old_moderation(fcc_buf_t *b, const fcc_event_t *e, int html);
+
+/* a message as it is in "pins": with its end, ms or (0) null */
+void fcc_proto_v1_pin(fcc_buf_t *b, const fcc_event_t *e, int64_t until);
+
+/* 2026-11-23T10:00:00.123Z, without quotes */
+void fcc_proto_time(fcc_buf_t *b, int64_t at);
 
 /* {"type":"ack","cid":...,"seq":...,"id":...}; cid left out when len is 0 */
 void fcc_proto_v1_ack(fcc_buf_t *b, const fcc_str_t *cid, int64_t seq,
@@ -169,11 +224,13 @@ typedef struct {
     int64_t      user_id;       /* 0: guest, "you":{"id":null,...} */
     fcc_str_t    username;
     fcc_str_t    role;
+    int64_t      slow;          /* seconds */
+    fcc_str_t    pins;          /* JSON: what is between the brackets */
     int64_t      viewers;
     int64_t      server_time;   /* milliseconds */
 } fcc_welcome_t;
 
-/* the welcome of design 3, with "modes":{"slow":0} and "pins":[] */
+/* the welcome of design 3 */
 void fcc_proto_v1_welcome(fcc_buf_t *b, const fcc_welcome_t *w);
 
 /* a JSON string with its quotes, escaped as said above */

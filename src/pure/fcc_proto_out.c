@@ -17,7 +17,6 @@ static void fcc_proto_put_text(fcc_buf_t *b, const char *s);
 static void fcc_proto_put_id(fcc_buf_t *b, int64_t id);
 static void fcc_proto_put_about(fcc_buf_t *b, const fcc_str_t *cid,
     int64_t retry_after);
-static void fcc_proto_put_time(fcc_buf_t *b, int64_t at);
 static unsigned char *fcc_proto_digits(unsigned char *p, int64_t value,
     size_t digits);
 static int fcc_proto_is_message(const fcc_str_t *type);
@@ -107,7 +106,7 @@ fcc_proto_v1_message(fcc_buf_t *b, const fcc_event_t *e)
     }
 
     fcc_buf_lit(b, ",\"at\":\"");
-    fcc_proto_put_time(b, e->at);
+    fcc_proto_time(b, e->at);
     fcc_buf_lit(b, "\"}");
 }
 
@@ -219,7 +218,11 @@ fcc_proto_v1_welcome(fcc_buf_t *b, const fcc_welcome_t *w)
     fcc_proto_put_str(b, &w->username);
     fcc_buf_lit(b, ",\"role\":");
     fcc_proto_put_str(b, &w->role);
-    fcc_buf_lit(b, "},\"modes\":{\"slow\":0},\"pins\":[],\"viewers\":");
+    fcc_buf_lit(b, "},\"modes\":{\"slow\":");
+    fcc_json_int(b, w->slow);
+    fcc_buf_lit(b, "},\"pins\":[");
+    fcc_buf_put(b, w->pins.data, w->pins.len);
+    fcc_buf_lit(b, "],\"viewers\":");
     fcc_json_int(b, w->viewers);
     fcc_buf_lit(b, ",\"server_time\":");
     fcc_json_int(b, w->server_time);
@@ -274,8 +277,8 @@ fcc_proto_put_about(fcc_buf_t *b, const fcc_str_t *cid, int64_t retry_after)
  * end of a year, and a year is found in its era of 400 (146097 days).
  */
 
-static void
-fcc_proto_put_time(fcc_buf_t *b, int64_t at)
+void
+fcc_proto_time(fcc_buf_t *b, int64_t at)
 {
     int64_t         ms, days, era, year, month;
     unsigned char  *p, text[FCC_PROTO_TIME_LEN];

@@ -199,9 +199,7 @@ ngx_http_fcchat_bus_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
         ngx_http_fcchat_bus_flush(room, box);
     }
 
-    size = FCC_PROTO_EXPANSION * (e->text.len + e->username.len + e->role.len
-                                  + e->type.len)
-           + FCC_PROTO_OVERHEAD;
+    size = fcc_event_size(e);
 
     if (ngx_http_fcchat_bus_reserve(room, box, size, &b) != NGX_OK) {
         return;

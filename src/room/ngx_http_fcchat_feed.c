@@ -143,9 +143,7 @@ ngx_http_fcchat_room_scratch(ngx_http_fcchat_room_t *room, fcc_event_t *e,
         }
     }
 
-    *size = FCC_PROTO_EXPANSION * (e->text.len + e->username.len + e->role.len
-                                   + e->type.len)
-            + FCC_PROTO_OVERHEAD;
+    *size = fcc_event_size(e);
 
     return ngx_http_fcchat_hub_scratch(room->hub, *size);
 }
@@ -154,6 +152,22 @@ ngx_http_fcchat_room_scratch(ngx_http_fcchat_room_t *room, fcc_event_t *e,
 void
 ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e, ngx_uint_t encoding)
 {
+    ngx_uint_t  html;
+
+    html = (encoding == NGX_HTTP_FCCHAT_OLD_HTML);
+
+    if (e->detail.len) {
+
+        if (encoding == NGX_HTTP_FCCHAT_V1) {
+            fcc_proto_v1_moderation(b, e);
+
+        } else {
+            fcc_proto_old_moderation(b, e, html);
+        }
+
+        return;
+    }
+
     if (encoding == NGX_HTTP_FCCHAT_V1) {
         fcc_proto_v1_message(b, e);
         return;
@@ -167,7 +181,7 @@ ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e, ngx_uint_t encoding)
         return;
     }
 
-    fcc_proto_old_message(b, e, encoding == NGX_HTTP_FCCHAT_OLD_HTML);
+    fcc_proto_old_message(b, e, html);
 }
 
 
@@ -273,7 +287,8 @@ ngx_http_fcchat_room_hold(ngx_http_fcchat_room_t *room, fcc_event_t *e)
     }
 
     held = ngx_alloc(sizeof(ngx_http_fcchat_held_t) + e->username.len
-                     + e->role.len + e->type.len + e->text.len,
+                     + e->role.len + e->type.len + e->text.len
+                     + e->detail.len,
                      room->hub->log);
     if (held == NULL) {
         return;
@@ -285,7 +300,8 @@ ngx_http_fcchat_room_hold(ngx_http_fcchat_room_t *room, fcc_event_t *e)
     p = ngx_http_fcchat_room_keep(p, &held->event.username);
     p = ngx_http_fcchat_room_keep(p, &held->event.role);
     p = ngx_http_fcchat_room_keep(p, &held->event.type);
-    (void) ngx_http_fcchat_room_keep(p, &held->event.text);
+    p = ngx_http_fcchat_room_keep(p, &held->event.text);
+    (void) ngx_http_fcchat_room_keep(p, &held->event.detail);
 
     ngx_queue_insert_after(q, &held->queue);
     room->nheld++;

@@ -101,6 +101,7 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
         e.type.data = (u_char *) "message";
         e.text.len = item->text.len;
         e.text.data = item->text.data;
+        ngx_memzero(&e.detail, sizeof(fcc_str_t));
 
         epoch.len = item->epoch_len;
         epoch.data = item->epoch;

@@ -507,6 +507,19 @@ ngx_http_fcchat_store_text(PGresult *res, ngx_uint_t row, ngx_uint_t column,
 }
 
 
+void
+ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, fcc_str_t *value)
+{
+    ngx_str_t  text;
+
+    ngx_http_fcchat_store_text(res, row, column, &text);
+
+    value->data = text.data;
+    value->len = text.len;
+}
+
+
 ngx_uint_t
 ngx_http_fcchat_store_flag(PGresult *res, ngx_uint_t row, ngx_uint_t column)
 {

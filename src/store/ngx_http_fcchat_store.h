@@ -58,15 +58,22 @@ typedef enum {
     /* a look-up only: there is no such schema */
     NGX_HTTP_FCCHAT_STORE_NO_SCHEMA,
 
-    /* items only: this row was refused by the database (a constraint, a check
-     * of the site's own); its neighbours were committed */
+    /* items: this row was refused by the database (a constraint, a check of
+     * the site's own); its neighbours were committed.  moderation: what is
+     * asked for makes no sense */
     NGX_HTTP_FCCHAT_STORE_REJECTED,
 
-    /* items only: the room is gone or not active any more */
+    /* items and moderation: the room is gone or not active any more */
     NGX_HTTP_FCCHAT_STORE_ROOM_GONE,
 
-    /* items only: the user is gone or not active any more */
-    NGX_HTTP_FCCHAT_STORE_USER_GONE
+    /* likewise the user */
+    NGX_HTTP_FCCHAT_STORE_USER_GONE,
+
+    /* moderation only: the user may not, or not with this one */
+    NGX_HTTP_FCCHAT_STORE_FORBIDDEN,
+
+    /* moderation only: there are as many bans or pins as there may be */
+    NGX_HTTP_FCCHAT_STORE_FULL
 } ngx_http_fcchat_store_rc_e;
 
 
@@ -115,6 +122,8 @@ typedef struct {
     int64_t                         stream_id;  /* 0: NULL */
     ngx_str_t                       epoch;
     int64_t                         head;
+    unsigned                        moderated:1;    /* by name only: the schema
+                                                     * has what that needs */
 } ngx_http_fcchat_store_room_t;
 
 
@@ -135,6 +144,33 @@ typedef struct {
 } ngx_http_fcchat_store_viewers_t;
 
 
+/* one thing that a worker keeps of a room */
+
+typedef enum {
+    NGX_HTTP_FCCHAT_STORE_HEAD = 0,     /* id: the owner, text: the epoch, seq:
+                                         * the head, until: slow mode (s) */
+    NGX_HTTP_FCCHAT_STORE_MODERATOR,    /* user_id */
+    NGX_HTTP_FCCHAT_STORE_BAN,          /* user_id, or 0 and an address (CIDR)
+                                         * as text */
+    NGX_HTTP_FCCHAT_STORE_TIMEOUT,      /* user_id */
+    NGX_HTTP_FCCHAT_STORE_PIN           /* the message */
+} ngx_http_fcchat_store_state_e;
+
+
+typedef struct {
+    int64_t                         room_id;    /* 0: of all rooms */
+    ngx_http_fcchat_store_state_e   what;
+    int64_t                         id;
+    int64_t                         user_id;
+    int64_t                         seq;
+    int64_t                         at;
+    int64_t                         until;      /* ms; 0: no end */
+    ngx_str_t                       username;
+    ngx_str_t                       role;
+    ngx_str_t                       text;
+} ngx_http_fcchat_store_state_t;
+
+
 /*
  * The answer to a look-up.  What it points to lives during the handler only.
  * kind says which member is valid, and only when rc is OK.
@@ -153,6 +189,9 @@ typedef struct {
     ngx_http_fcchat_store_head_t   *heads;
     ngx_http_fcchat_store_viewers_t
                                    *viewers;
+    ngx_http_fcchat_store_state_t  *state;
+    unsigned                        again:1;    /* moderation: the cid was
+                                                 * there */
 } ngx_http_fcchat_store_answer_t;
 
 
@@ -265,7 +304,7 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_user(
 
 /* chat_chatroom by name and is_active, with the head of its log (0 and the
  * epoch it will have when nothing was written yet; epoch "" on a standby where
- * the head is not made yet): answer->room */
+ * the head is not made yet), and whether there is sql/003: answer->room */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_room(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *name,
     ngx_http_fcchat_store_ask_pt handler, void *data);
@@ -284,7 +323,8 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_stamps(
 /* the events after seq, ascending, at most limit, with the users' present names
  * and the room's epoch and head: answer->events, answer->room.  NONE: the room
  * has no head.  What was deleted keeps its number, with type "deleted" and no
- * text; where the user is gone user_id is 0 and username "" */
+ * text; where the user is gone user_id is 0 and username "".  role is only
+ * "moderator" for is_staff or "member" */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_events(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     int64_t after, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
@@ -321,6 +361,26 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_viewers(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *worker,
     int64_t *rooms, int64_t *counts, ngx_uint_t n,
     ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * What a moderator asks for, by sql/003: in the room, or (room_id 0) in all of
+ * the schema.  actor: the user, or 0: the site itself, which may do all.  OK:
+ * answer->events[0] is the event, of answer->room.epoch, but for the user's
+ * name and role; with answer->again only seq, id and at are set, and it is an
+ * event from before.  Else NONE (no such message or user, or nothing to undo),
+ * FORBIDDEN, REJECTED, FULL, ROOM_GONE, USER_GONE; SCHEMA: there is no sql/003.
+ * UNAVAILABLE means unknown, as for an item.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_moderate(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t actor, fcc_mod_t *mod, ngx_str_t *cid,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/* all that is kept of these rooms, as of one moment: answer->state, a HEAD for
+ * each of them, with epoch "" where nothing was written yet */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_state(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t *rooms,
+    ngx_uint_t n, ngx_http_fcchat_store_ask_pt handler, void *data);
 
 void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
 

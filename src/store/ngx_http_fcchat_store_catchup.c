@@ -16,8 +16,6 @@ static ngx_int_t ngx_http_fcchat_store_events_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_event_read(PGresult *res,
     ngx_uint_t row, fcc_event_t *e);
-static void ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
-    ngx_uint_t column, fcc_str_t *value);
 static ngx_int_t ngx_http_fcchat_store_heads_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 
@@ -25,7 +23,8 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
 /*
  * One statement, so that head and events are of one moment.  An event whose row
  * is deleted, by a mark or for good, keeps its number: it comes as "deleted"
- * without text, else readers would wait for it for ever.
+ * without text, else readers would wait for it for ever.  The column "detail"
+ * is sql/003's: asked for in this way it may be missing.
  */
 
 #define NGX_HTTP_FCCHAT_STORE_EVENTS(range)                                   \
@@ -35,7 +34,9 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
     "CASE WHEN e.kind <> 'message' THEN e.kind "                              \
     "WHEN m.id IS NULL OR m.is_deleted THEN 'deleted' "                       \
     "ELSE m.message_type END, "                                               \
-    "CASE WHEN m.is_deleted THEN '' ELSE m.content END "                      \
+    "CASE WHEN m.is_deleted THEN '' ELSE m.content END, "                     \
+    "CASE WHEN e.kind <> 'message' "                                          \
+    "THEN coalesce((to_jsonb(e) -> 'detail')::text, '{}') END "               \
     "FROM %s.fcchat_head h LEFT JOIN LATERAL ("                               \
     "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "            \
     "AND l.seq " range " LIMIT $3::bigint) e ON true "                        \
@@ -118,7 +119,7 @@ ngx_http_fcchat_store_events_read(ngx_http_fcchat_pg_job_t *job,
     ngx_int_t     i, n;
     fcc_event_t  *e;
 
-    n = ngx_http_fcchat_store_rows(job, 1, 10);
+    n = ngx_http_fcchat_store_rows(job, 1, 11);
 
     if (n < 1) {
         return n ? NGX_ERROR : NGX_DECLINED;
@@ -179,23 +180,11 @@ ngx_http_fcchat_store_event_read(PGresult *res, ngx_uint_t row,
     ngx_http_fcchat_store_fcc_text(res, row, 6, &e->username);
     ngx_http_fcchat_store_fcc_text(res, row, 8, &e->type);
     ngx_http_fcchat_store_fcc_text(res, row, 9, &e->text);
+    ngx_http_fcchat_store_fcc_text(res, row, 10, &e->detail);
 
     e->role = ngx_http_fcchat_store_flag(res, row, 7) ? moderator : member;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
-    ngx_uint_t column, fcc_str_t *value)
-{
-    ngx_str_t  text;
-
-    ngx_http_fcchat_store_text(res, row, column, &text);
-
-    value->data = text.data;
-    value->len = text.len;
 }
 
 

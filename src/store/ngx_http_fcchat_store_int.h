@@ -167,6 +167,9 @@ ngx_int_t ngx_http_fcchat_store_int_null(PGresult *res, ngx_uint_t row,
 void ngx_http_fcchat_store_text(PGresult *res, ngx_uint_t row,
     ngx_uint_t column, ngx_str_t *value);
 
+void ngx_http_fcchat_store_fcc_text(PGresult *res, ngx_uint_t row,
+    ngx_uint_t column, fcc_str_t *value);
+
 /* 1 for true */
 ngx_uint_t ngx_http_fcchat_store_flag(PGresult *res, ngx_uint_t row,
     ngx_uint_t column);

@@ -484,7 +484,7 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
     ngx_str_t *name, ngx_http_fcchat_store_ask_pt handler, void *data)
 {
     ngx_int_t                     rc;
-    const char                   *sql, *param;
+    const char                   *sql, *param, *table;
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
 
@@ -506,7 +506,14 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
                       : ngx_http_fcchat_pg_prepared(job, sql, 1, &param);
     }
 
-    if (rc != NGX_OK) {
+    table = ngx_http_fcchat_store_sql(job->pool, "%s.fcchat_ban", schema);
+
+    if (rc != NGX_OK
+        || table == NULL
+        || ngx_http_fcchat_pg_query(job, "SELECT to_regclass($1) IS NOT NULL",
+                                    1, &table)
+           != NGX_OK)
+    {
         ngx_http_fcchat_pg_discard(job);
         return NULL;
     }
@@ -586,6 +593,9 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
     }
 
     ngx_http_fcchat_store_text(res, 0, 0, &room->epoch);
+
+    room->moderated = ngx_http_fcchat_store_rows(job, 2, 1) == 1
+                      && ngx_http_fcchat_store_flag(job->results[2], 0, 0);
 
     return room->epoch.len <= NGX_HTTP_FCCHAT_STORE_EPOCH_MAX ? NGX_OK
                                                               : NGX_ERROR;

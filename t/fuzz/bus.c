@@ -36,9 +36,7 @@ fuzz_event_again(fcc_bus_t *bus, fcc_event_t *e)
     fcc_event_t     same;
     unsigned char  *buf;
 
-    size = FCC_PROTO_EXPANSION * (e->username.len + e->role.len + e->type.len
-                                  + e->text.len)
-           + 2 * FCC_PROTO_OVERHEAD;
+    size = fcc_event_size(e) + FCC_PROTO_OVERHEAD;
 
     buf = malloc(size);
     claim(buf != NULL);
@@ -63,6 +61,7 @@ fuzz_event_again(fcc_bus_t *bus, fcc_event_t *e)
         claim(fuzz_same(&same.role, &e->role));
         claim(fuzz_same(&same.type, &e->type));
         claim(fuzz_same(&same.text, &e->text));
+        claim(fuzz_same(&same.detail, &e->detail));
         fcc_bus_free(&again);
     }
 

@@ -54,6 +54,8 @@ bus_event(void)
 {
     fcc_event_t  e;
 
+    memset(&e, 0, sizeof(e));
+
     e.seq = 42;
     e.id = 90123;
     e.user_id = 7;

@@ -35,6 +35,8 @@ proto_event(void)
 {
     fcc_event_t  e;
 
+    memset(&e, 0, sizeof(e));
+
     e.seq = 42;
     e.id = 90123;
     e.user_id = 7;
@@ -145,6 +147,8 @@ proto_test_v1_writers(void)
     fcc_welcome_t      w;
     fcc_proto_error_t  err = { "rate_limited", "Slow down." };
     fcc_count_t        counts[] = { { 1, 12 }, { 4, 3 } };
+
+    memset(&w, 0, sizeof(w));
 
     fcc_buf_init(&b, proto_out, sizeof(proto_out));
     e = proto_event();
@@ -491,6 +495,8 @@ static void
 proto_fill(proto_all_t *all, unsigned char *text, size_t len)
 {
     fcc_str_t  s;
+
+    memset(all, 0, sizeof(*all));
 
     s.data = text;
     s.len = len;
