@@ -7,9 +7,8 @@
 --   PGOPTIONS='-c search_path=localhost,public' \
 --       psql -v ON_ERROR_STOP=1 -f sql/003_fcchat_moderation.sql
 --
--- Forward only, safe to run again (do so when streaming_stream got a column for
--- its owner), owns nothing outside that schema.  The index on a long
--- fcchat_event takes its time, and messages wait for it.
+-- Forward only, safe to run again, owns nothing outside that schema.  The index
+-- on a long fcchat_event takes its time, and messages wait for it.
 --
 -- A role that is not the owner of the tables needs
 --
@@ -132,50 +131,31 @@ CREATE INDEX IF NOT EXISTS fcchat_audit_room
     ON fcchat_audit (room_id, id);
 
 
--- Whose a room is.  The setting fcchat.owner may hold another query for it,
--- with the room's id as $1; a stream that names nobody belongs to nobody.
+-- Whose a room is: the stream's user, by whichever of these columns there is.
+-- The setting fcchat.owner may hold another query, with the room's id as $1.
 
-DO $$
+CREATE OR REPLACE FUNCTION fcchat_owner(place bigint)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
 DECLARE
-    col    text;
-    query  text := '';
+    query  text := coalesce(current_setting('fcchat.owner', true), '');
+    owner  bigint;
 BEGIN
-    SELECT a.attname INTO col
-      FROM pg_attribute a
-     WHERE a.attrelid = to_regclass('streaming_stream')
-       AND a.attnum > 0
-       AND NOT a.attisdropped
-       AND a.atttypid IN ('int4'::regtype, 'int8'::regtype)
-       AND a.attname IN ('user_id', 'owner_id', 'streamer_id')
-     ORDER BY array_position(ARRAY['user_id', 'owner_id', 'streamer_id'],
-                             a.attname::text)
-     LIMIT 1;
-
-    IF col IS NOT NULL THEN
-        query := format('SELECT s.%I FROM chat_chatroom r JOIN '
-                        'streaming_stream s ON s.id = r.stream_id '
-                        'WHERE r.id = $1', col);
+    IF query <> '' THEN
+        EXECUTE query INTO owner USING place;
+        RETURN owner;
     END IF;
 
-    EXECUTE format($f$
-        CREATE OR REPLACE FUNCTION fcchat_owner(place bigint)
-        RETURNS bigint
-        LANGUAGE plpgsql STABLE
-        SET search_path FROM CURRENT
-        AS $b$
-        DECLARE
-            query  text := current_setting('fcchat.owner', true);
-            owner  bigint;
-        BEGIN
-            query := coalesce(nullif(query, ''), %L);
-
-            IF query <> '' AND place <> 0 THEN
-                EXECUTE query INTO owner USING place;
-            END IF;
-
-            RETURN owner;
-        END
-        $b$ $f$, query);
+    RETURN (
+        SELECT CASE WHEN o.owner ~ '^[0-9]{1,18}$' THEN o.owner::bigint END
+          FROM (SELECT coalesce(to_jsonb(s) ->> 'user_id',
+                                to_jsonb(s) ->> 'owner_id',
+                                to_jsonb(s) ->> 'streamer_id') AS owner
+                  FROM chat_chatroom r
+                       JOIN streaming_stream s ON s.id = r.stream_id
+                 WHERE r.id = place) o);
 END
 $$;
 

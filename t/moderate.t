@@ -29,17 +29,16 @@ $django->user('gone', is_active => 0);
 my $room = $pg->sql("select id from chat_chatroom where name = 'stream_1'");
 my $quiet = $django->room('quiet');
 
-# a column for the owner came later
-
 $pg->sql("alter table streaming_stream add column owner_id integer;"
          . " update streaming_stream set owner_id = $id{owner}");
-$pg->apply();
 $pg->sql("insert into fcchat_moderator values ($room, $id{mod}),"
          . " (0, $id{all})");
 
 is(join(' ', map { scalar $pg->sql("select fcchat_rank($room, $id{$_})") }
              qw/ alice mod owner all staff /), '1 2 3 4 5', 'ranks');
 is(scalar $pg->sql("select fcchat_rank($room, 999999) is null"), 't', 'of nobody');
+is($pg->sql("set fcchat.owner = 'select $id{bob} where \$1 = $room';"
+            . " select fcchat_rank($room, $id{bob})"), 3, 'another owner');
 is(head(0), 1, 'the moderator of all rooms is an event of all rooms');
 is(head($room), 1, 'that of the room one of the room');
 

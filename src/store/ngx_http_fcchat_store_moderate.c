@@ -14,6 +14,8 @@
 #define NGX_HTTP_FCCHAT_STORE_MODERATION  "sql/003_fcchat_moderation.sql"
 
 
+static ngx_int_t ngx_http_fcchat_store_moderate_owner(
+    ngx_http_fcchat_store_t *store, ngx_http_fcchat_pg_job_t *job);
 static ngx_int_t ngx_http_fcchat_store_moderate_params(ngx_pool_t *pool,
     const char **params, int64_t room_id, int64_t actor, fcc_mod_t *mod,
     ngx_str_t *cid);
@@ -58,6 +60,7 @@ ngx_http_fcchat_store_moderate(ngx_http_fcchat_store_t *store,
         || ngx_http_fcchat_store_moderate_params(job->pool, params, room_id,
                                                  actor, mod, cid)
            != NGX_OK
+        || ngx_http_fcchat_store_moderate_owner(store, job) != NGX_OK
         || ngx_http_fcchat_pg_query(job, sql, 11, params) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
@@ -67,6 +70,26 @@ ngx_http_fcchat_store_moderate(ngx_http_fcchat_store_t *store,
     return ngx_http_fcchat_store_ask_send(ask, job,
                                           ngx_http_fcchat_store_moderate_read,
                                           handler, data);
+}
+
+
+/* fcchat_query owner: fcchat_owner() runs it in the place of its own */
+
+static ngx_int_t
+ngx_http_fcchat_store_moderate_owner(ngx_http_fcchat_store_t *store,
+    ngx_http_fcchat_pg_job_t *job)
+{
+    const char  *own;
+
+    own = ngx_http_fcchat_store_query(store, NGX_HTTP_FCCHAT_STORE_Q_OWNER);
+
+    if (own == NULL) {
+        return NGX_OK;
+    }
+
+    return ngx_http_fcchat_pg_query(job,
+                                "SELECT set_config('fcchat.owner', $1, true)",
+                                1, &own);
 }
 
 
@@ -160,11 +183,11 @@ ngx_http_fcchat_store_moderate_read(ngx_http_fcchat_pg_job_t *job,
     ngx_str_t     status;
     fcc_event_t  *e;
 
-    if (ngx_http_fcchat_store_rows(job, 1, 7) != 1) {
+    if (ngx_http_fcchat_store_rows(job, job->nqueries - 1, 7) != 1) {
         return NGX_ERROR;
     }
 
-    res = job->results[1];
+    res = job->results[job->nqueries - 1];
 
     ngx_http_fcchat_store_text(res, 0, 0, &status);
 
@@ -256,6 +279,7 @@ ngx_http_fcchat_store_state(ngx_http_fcchat_store_t *store,
 
     if (sql == NULL
         || param == NULL
+        || ngx_http_fcchat_store_moderate_owner(store, job) != NGX_OK
         || ngx_http_fcchat_pg_prepared(job, sql, 1, &param) != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
@@ -276,13 +300,13 @@ ngx_http_fcchat_store_state_read(ngx_http_fcchat_pg_job_t *job,
     ngx_int_t                       i, n;
     ngx_http_fcchat_store_state_t  *s;
 
-    n = ngx_http_fcchat_store_rows(job, 1, 10);
+    n = ngx_http_fcchat_store_rows(job, job->nqueries - 1, 10);
 
     if (n < 1) {
         return NGX_ERROR;
     }
 
-    res = job->results[1];
+    res = job->results[job->nqueries - 1];
 
     s = ngx_pcalloc(job->pool, n * sizeof(ngx_http_fcchat_store_state_t));
     if (s == NULL) {
