@@ -18,7 +18,6 @@ static char *ngx_http_fcchat_key_prefix(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_fcchat_lag_bounds(ngx_conf_t *cf, void *post,
     void *data);
-static char *ngx_http_fcchat_some_time(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_fcchat_coalesce_bounds(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_fcchat_token(ngx_conf_t *cf, void *post, void *data);
@@ -82,7 +81,7 @@ static ngx_conf_post_t  ngx_http_fcchat_coalesce_post = {
 
 
 static ngx_conf_post_t  ngx_http_fcchat_time_post = {
-    ngx_http_fcchat_some_time
+    ngx_http_fcchat_check_time
 };
 
 
@@ -162,6 +161,15 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, prefix),
       &ngx_http_fcchat_prefix_post },
+
+    /* files with the secret that seals what goes over Redis, and with those
+     * of before, one line each */
+    { ngx_string("fcchat_redis_secret_file"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_1MORE,
+      ngx_http_fcchat_set_redis_secret,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
     /* the schema, which may hold variables; "domain": look the Host up */
     { ngx_string("fcchat_tenant"),
@@ -510,15 +518,6 @@ ngx_http_fcchat_coalesce_bounds(ngx_conf_t *cf, void *post, void *data)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_fcchat_some_time(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_msec_t *time = data;
-
-    return *time ? NGX_CONF_OK : "must have a time above zero";
 }
 
 

@@ -50,8 +50,8 @@ is(join(' ', sort grep { !$entries{$_} } keys %example), '',
 # what stands there without "#" is what has no default, or shows more
 
 is(join(' ', sort grep { $example{$_}[0] eq '' } keys %example),
-   'fcchat fcchat_echo fcchat_postgres fcchat_redis fcchat_room'
-   . ' fcchat_secret_key_file fcchat_session_redis fcchat_status'
+   'fcchat fcchat_echo fcchat_postgres fcchat_redis fcchat_redis_secret_file'
+   . ' fcchat_room fcchat_secret_key_file fcchat_session_redis fcchat_status'
    . ' fcchat_tenant_tables',
    'all others are commented out');
 
@@ -82,8 +82,10 @@ is(join('', @wrong), '', 'the defaults are those of the sources');
 
 # nginx -t, with what a test has in place of what a site has
 
-$t->write_file('secret_key', "secret\n");
-chmod 0600, $t->testdir() . '/secret_key';
+for my $name (qw/ secret_key redis_secret /) {
+    $t->write_file($name, 's' x 32 . "\n");
+    chmod 0600, $t->testdir() . "/$name";
+}
 
 my $d = $t->testdir();
 
@@ -91,7 +93,7 @@ $conf =~ s/^load_module .*\n//m;
 $conf =~ s/^worker_processes .*\n//m;
 $conf =~ s/^http \{\n/http {\n%%TEST_GLOBALS_HTTP%%\n/m;
 $conf =~ s/listen +80;/listen 127.0.0.1:8080;/;
-$conf =~ s{/etc/fcchat/secret_key}{$d/secret_key};
+$conf =~ s{/etc/fcchat/}{$d/}g;
 
 is(checked($conf), 'successful', 'nginx -t');
 

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(292);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(296);
 
 my $d = $t->testdir();
 
@@ -30,7 +30,8 @@ $t->write_file('empty', '');
 $t->write_file('blank', "\nsecret\n");
 $t->write_file('long', 'x' x 4096);
 $t->write_file('open', "secret\n");
-chmod 0600, map { "$d/$_" } qw/ secret old empty blank long /;
+$t->write_file('sealed', 's' x 32 . "\n");
+chmod 0600, map { "$d/$_" } qw/ secret old empty blank long sealed /;
 chmod 0644, "$d/open";
 
 my $pg = 'fcchat_postgres "host=/tmp dbname=x user=x"';
@@ -105,6 +106,13 @@ for my $name (qw/ fcchat_ping fcchat_timeout fcchat_session_cache
 
 wrong('fcchat_handshake_timeout 0',
       '"fcchat_handshake_timeout" directive must have a time above zero');
+
+right('fcchat_redis_secret_file sealed sealed');
+wrong('fcchat_redis_secret_file secret',
+      qq(the key in "$d/secret" must have at least 16 characters, as "openssl)
+      . ' rand -hex 32" makes them');
+wrong('fcchat_redis_secret_file' . ' sealed' x 9,
+      'too many key files, there can be 8');
 
 for my $name (qw/ fcchat_html_escape fcchat_detach /) {
     wrong("$name yes", qq(invalid value "yes" in "$name" directive, it must be)
@@ -339,7 +347,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_connections ip=5',
            'fcchat_reaction_rate 5r/s', 'fcchat_session_redis unix:/x',
            'fcchat_guests read', 'fcchat_session_key_prefix x',
-           'fcchat_session_key_version 2', 'fcchat_handshake_timeout 5s');
+           'fcchat_session_key_version 2', 'fcchat_handshake_timeout 5s',
+           'fcchat_redis_secret_file sealed');
 
 for my $directive (@all) {
     my ($name) = $directive =~ /^(\w+)/;

@@ -110,6 +110,7 @@ typedef struct {
                                     queries;
     ngx_array_t                    *redis;      /* or NULL */
     ngx_str_t                       prefix;
+    fcc_seal_t                     *seal;       /* or NULL */
     ngx_str_t                       media;
 
     ngx_http_complex_value_t       *tenant;     /* or NULL: public, or */
@@ -201,6 +202,9 @@ char *ngx_http_fcchat_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fcchat_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* for the first of them: a time that is not 0 */
+char *ngx_http_fcchat_check_time(ngx_conf_t *cf, void *post, void *data);
+
 /* the setters of the directives that take more than nginx's own can */
 
 char *ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -210,6 +214,8 @@ char *ngx_http_fcchat_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fcchat_set_postgres(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_redis_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_tenant(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

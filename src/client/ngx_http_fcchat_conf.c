@@ -93,6 +93,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     }
 
     conf->redis = NGX_CONF_UNSET_PTR;
+    conf->seal = NGX_CONF_UNSET_PTR;
     conf->tenant = NGX_CONF_UNSET_PTR;
     conf->domain = NGX_CONF_UNSET;
     conf->tables = NGX_CONF_UNSET_PTR;
@@ -138,6 +139,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->pg, prev->pg, NULL);
     ngx_http_fcchat_merge_queries(&conf->queries, &prev->queries);
     ngx_conf_merge_ptr_value(conf->redis, prev->redis, NULL);
+    ngx_conf_merge_ptr_value(conf->seal, prev->seal, NULL);
     ngx_conf_merge_str_value(conf->prefix, prev->prefix, "fcchat");
     ngx_conf_merge_str_value(conf->media, prev->media, "/media/");
     ngx_conf_merge_ptr_value(conf->tenant, prev->tenant, NULL);

@@ -12,15 +12,13 @@
 #include <ngx_http_fcchat_client.h>
 
 
-#define NGX_HTTP_FCCHAT_SECRET_MAX       4096       /* bytes of a key's file */
 #define NGX_HTTP_FCCHAT_CONNECTIONS_MAX  64
 #define NGX_HTTP_FCCHAT_DB_MAX           65535      /* databases of Redis */
 
 
 static char *ngx_http_fcchat_explain(char *rv, char *text);
-static char *ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name,
-    fcc_str_t *key);
 static ngx_uint_t ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b);
+static ngx_uint_t ngx_http_fcchat_same_seal(fcc_seal_t *a, fcc_seal_t *b);
 static ngx_uint_t ngx_http_fcchat_same_str(ngx_str_t *a, ngx_str_t *b);
 
 
@@ -53,6 +51,15 @@ ngx_http_fcchat_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     return ngx_http_fcchat_explain(ngx_conf_set_num_slot(cf, cmd, conf),
                                    "must have a number");
+}
+
+
+char *
+ngx_http_fcchat_check_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *time = data;
+
+    return *time ? NGX_CONF_OK : "must have a time above zero";
 }
 
 
@@ -371,110 +378,6 @@ ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-char *
-ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fcchat_loc_conf_t *lcf = conf;
-
-    char        *rv;
-    ngx_str_t   *value;
-    ngx_uint_t   i;
-
-    if (lcf->secrets != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    if (cf->args->nelts - 1 > FCC_DJANGO_SECRETS) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "too many key files, there can be %d",
-                           FCC_DJANGO_SECRETS);
-        return NGX_CONF_ERROR;
-    }
-
-    lcf->secrets = ngx_pcalloc(cf->pool, sizeof(fcc_django_secrets_t));
-    if (lcf->secrets == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        rv = ngx_http_fcchat_read_secret(cf, &value[i],
-                                         &lcf->secrets->key[i - 1]);
-        if (rv != NGX_CONF_OK) {
-            return rv;
-        }
-
-        lcf->secrets->n++;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name, fcc_str_t *key)
-{
-    u_char           *p;
-    size_t            len;
-    ssize_t           n;
-    ngx_fd_t          fd;
-    ngx_file_info_t   fi;
-
-    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", name);
-        return NGX_CONF_ERROR;
-    }
-
-    p = ngx_pcalloc(cf->pool, NGX_HTTP_FCCHAT_SECRET_MAX);
-    n = p ? ngx_read_fd(fd, p, NGX_HTTP_FCCHAT_SECRET_MAX) : -1;
-
-    if (n != -1 && ngx_fd_info(fd, &fi) != NGX_FILE_ERROR
-        && (ngx_file_access(&fi) & 0007))
-    {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "key file \"%V\" can be read by everybody", name);
-    }
-
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", name);
-    }
-
-    if (n == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "could not read key file \"%V\"", name);
-        return NGX_CONF_ERROR;
-    }
-
-    for (len = 0; len < (size_t) n; len++) {
-        if (p[len] == LF || p[len] == CR) {
-            break;
-        }
-    }
-
-    if (len == 0 || len == NGX_HTTP_FCCHAT_SECRET_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "key file \"%V\" must have a key in its first line",
-                           name);
-        return NGX_CONF_ERROR;
-    }
-
-    key->len = len;
-    key->data = p;
-
-    return NGX_CONF_OK;
-}
-
-
 /* redis://...[/N] or unix:/path, and "db=N" */
 
 char *
@@ -699,6 +602,7 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
                                             &conf->queries)
             && ngx_http_fcchat_same_redis(hub[i].redis, conf->redis)
             && ngx_http_fcchat_same_str(&hub[i].prefix, &conf->prefix)
+            && ngx_http_fcchat_same_seal(hub[i].seal, conf->seal)
             && ngx_http_fcchat_same_str(&hub[i].media, &conf->media)
             && hub[i].coalesce == conf->coalesce)
         {
@@ -720,6 +624,7 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
     hub->store.queries = &conf->queries;
     hub->redis = conf->redis;
     hub->prefix = conf->prefix;
+    hub->seal = conf->seal;
     hub->media = conf->media;
     hub->coalesce = conf->coalesce;
 
@@ -788,6 +693,18 @@ ngx_http_fcchat_same_redis(ngx_array_t *a, ngx_array_t *b)
     }
 
     return 1;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_same_seal(fcc_seal_t *a, fcc_seal_t *b)
+{
+    if (a == b) {
+        return 1;
+    }
+
+    return a && b && a->n == b->n
+           && ngx_memcmp(a->key, b->key, a->n * FCC_SEAL_KEY) == 0;
 }
 
 

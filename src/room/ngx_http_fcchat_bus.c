@@ -8,7 +8,10 @@
  * find the events in PostgreSQL, reactions are for the eye only.
  *
  * What comes in is not trusted: it is parsed by fcc_bus_read(), events pass
- * the room's rule of numbers, and names and images of stamps are our own.
+ * the room's rule of numbers, and names and images of stamps are our own.  But
+ * an event with the next number is shown before PostgreSQL is asked: with
+ * fcchat_redis_secret_file an envelope has a seal, and one without is dropped,
+ * as if Redis had.
  */
 
 
@@ -20,7 +23,7 @@
 
 #define NGX_HTTP_FCCHAT_OUTBOX_MIN  4096
 #define NGX_HTTP_FCCHAT_OUTBOX_MAX  (256 * 1024)
-#define NGX_HTTP_FCCHAT_OUTBOX_END  16          /* closing brackets */
+#define NGX_HTTP_FCCHAT_OUTBOX_END  (16 + FCC_SEAL_SIZE)    /* brackets */
 
 
 static void ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel,
@@ -35,6 +38,8 @@ static ngx_int_t ngx_http_fcchat_bus_reserve(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_outbox_t *box, size_t size, fcc_buf_t *b);
 static void ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_outbox_t *box);
+static void ngx_http_fcchat_bus_send(ngx_http_fcchat_room_t *room,
+    fcc_buf_t *b);
 
 
 void
@@ -52,6 +57,8 @@ static void
 ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 {
     fcc_bus_t                bus;
+    fcc_str_t                ch;
+    ngx_uint_t               sealed;
     const char              *end;
     ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_link_t  *link;
@@ -70,14 +77,23 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
         return;
     }
 
-    if (fcc_bus_read(&bus, payload->data, payload->len) != FCC_OK) {
+    ch.len = channel->len;
+    ch.data = channel->data;
 
+    sealed = hub->conf->seal == NULL
+             || fcc_seal_valid(hub->conf->seal, &ch, payload->data,
+                               payload->len);
+
+    if (!sealed
+        || fcc_bus_read(&bus, payload->data, payload->len) != FCC_OK)
+    {
         end = ngx_http_fcchat_net_seldom(&hub->malformed, 1);
 
         if (end) {
             ngx_log_error(NGX_LOG_WARN, hub->log, 0,
-                          "fcchat bus brought %uz bytes that are no envelope%s",
-                          payload->len, end);
+                          "fcchat bus brought %uz bytes that %s%s",
+                          payload->len, sealed ? "are no envelope"
+                                               : "have no seal of ours", end);
         }
 
         return;
@@ -337,9 +353,7 @@ static void
 ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_outbox_t *box)
 {
-    fcc_buf_t                 b;
-    ngx_str_t                 payload;
-    ngx_http_fcchat_redis_t  *redis;
+    fcc_buf_t  b;
 
     if (box->n == 0) {
         return;
@@ -349,15 +363,10 @@ ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
     b.pos += box->len;
     fcc_bus_end(&b);
 
-    payload.data = box->buf;
-    payload.len = b.pos - b.start;
-
     box->n = 0;
     box->len = 0;
 
-    redis = ngx_http_fcchat_hub_link(room->hub, &room->channel.str);
-
-    (void) ngx_http_fcchat_redis_publish(redis, &room->channel.str, &payload);
+    ngx_http_fcchat_bus_send(room, &b);
 
     /* a busy moment is no reason to keep much in a quiet room */
 
@@ -372,10 +381,24 @@ ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
 void
 ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room, int64_t count)
 {
-    fcc_buf_t                 b;
+    fcc_buf_t  b;
+    u_char     buf[FCC_PROTO_OVERHEAD];
+
+    fcc_buf_init(&b, buf, sizeof(buf));
+    fcc_bus_viewers(&b, &room->hub->worker, count);
+
+    ngx_http_fcchat_bus_send(room, &b);
+}
+
+
+/* what can't be sent, or sealed, the others find in PostgreSQL */
+
+static void
+ngx_http_fcchat_bus_send(ngx_http_fcchat_room_t *room, fcc_buf_t *b)
+{
+    fcc_str_t                 ch;
     ngx_str_t                 payload;
     ngx_http_fcchat_redis_t  *redis;
-    u_char                    buf[FCC_PROTO_OVERHEAD];
 
     redis = ngx_http_fcchat_hub_link(room->hub, &room->channel.str);
 
@@ -383,11 +406,17 @@ ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room, int64_t count)
         return;
     }
 
-    fcc_buf_init(&b, buf, sizeof(buf));
-    fcc_bus_viewers(&b, &room->hub->worker, count);
+    ch.len = room->channel.str.len;
+    ch.data = room->channel.str.data;
 
-    payload.data = buf;
-    payload.len = b.pos - b.start;
+    if (room->hub->conf->seal
+        && fcc_seal_put(room->hub->conf->seal, &ch, b) != FCC_OK)
+    {
+        return;
+    }
+
+    payload.data = b->start;
+    payload.len = b->pos - b->start;
 
     (void) ngx_http_fcchat_redis_publish(redis, &room->channel.str, &payload);
 }

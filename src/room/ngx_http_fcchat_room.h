@@ -25,6 +25,7 @@
 #include <ngx_http_fcchat_member.h>
 #include <fcc_bus.h>
 #include <fcc_proto.h>
+#include <fcc_seal.h>
 
 
 #define NGX_HTTP_FCCHAT_OVERLOADED     4013     /* close code: no memory */
@@ -69,6 +70,7 @@ typedef struct {
     ngx_array_t                    *redis;  /* ngx_http_fcchat_redis_conf_t, or
                                              * NULL */
     ngx_str_t                       prefix;
+    fcc_seal_t                     *seal;   /* of envelopes; NULL: none */
     ngx_str_t                       media;  /* before relative stamp images */
     ngx_msec_t                      coalesce;   /* between two walks */
 } ngx_http_fcchat_hub_conf_t;
