@@ -131,20 +131,23 @@ fcc_http_list_next(fcc_http_list_t *list, fcc_str_t *element)
 static int
 fcc_http_is_token(const fcc_str_t *s)
 {
-    size_t         i;
-    unsigned char  c;
+    size_t  i;
 
     for (i = 0; i < s->len; i++) {
-        c = s->data[i];
-
-        if (!fcc_http_is_alnum(c)
-            && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
-        {
+        if (!fcc_http_token_char(s->data[i])) {
             return 0;
         }
     }
 
     return s->len > 0;
+}
+
+
+int
+fcc_http_token_char(unsigned char c)
+{
+    return fcc_http_is_alnum(c)
+           || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
 

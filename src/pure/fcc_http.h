@@ -17,6 +17,9 @@
 #define FCC_ORIGIN_HOST_MAX  255
 
 
+/* 1 when a token may have it (RFC 9110 5.6.2) */
+int fcc_http_token_char(unsigned char c);
+
 /* 1 when the comma-separated list has the token, in any case */
 int fcc_http_list_has(const unsigned char *p, size_t len, const char *token);
 

@@ -12,9 +12,10 @@
  *   DEAD      after CLOSE or ERROR; swallows its input
  *
  * Control frames may come between the fragments of a message, so what belongs
- * to the message (message, size, fragments, begun, utf8) outlives a frame, and
- * what belongs to the frame (opcode, fin, left, mask, phase) does not.  A Close
- * is the only control frame that uses utf8: no message goes on after it.
+ * to the message (message, size, fragments, begun, deflated, utf8) outlives a
+ * frame, and what belongs to the frame (opcode, fin, left, mask, phase) does
+ * not.  A Close is the only control frame that uses utf8: no message goes on
+ * after it.
  */
 
 
@@ -40,6 +41,7 @@ typedef enum {
 static int fcc_ws_read_header(fcc_ws_t *ws, unsigned char **pos,
     unsigned char *last, fcc_ws_event_t *ev);
 static int fcc_ws_check_first(fcc_ws_t *ws, fcc_ws_event_t *ev);
+static int fcc_ws_check_reserved(fcc_ws_t *ws, fcc_ws_event_t *ev);
 static int fcc_ws_check_second(fcc_ws_t *ws, fcc_ws_event_t *ev);
 static int fcc_ws_check_length(fcc_ws_t *ws, fcc_ws_event_t *ev);
 static int fcc_ws_announce(fcc_ws_t *ws, uint64_t len, fcc_ws_event_t *ev);
@@ -164,9 +166,8 @@ fcc_ws_check_first(fcc_ws_t *ws, fcc_ws_event_t *ev)
     ws->fin = (ws->header[0] & FCC_WS_FIN) != 0;
     ws->opcode = ws->header[0] & 0x0f;
 
-    if (ws->header[0] & FCC_WS_RSV) {
-        return fcc_ws_error(ws, ev, FCC_WS_PROTOCOL_ERROR,
-                            "reserved bit is set");
+    if (fcc_ws_check_reserved(ws, ev) == FCC_OK) {
+        return FCC_OK;
     }
 
     switch (ws->opcode) {
@@ -207,6 +208,26 @@ fcc_ws_check_first(fcc_ws_t *ws, fcc_ws_event_t *ev)
     }
 
     return FCC_WS_NEXT;
+}
+
+
+/* RFC 7692 6: RSV1 is a message's, so only its first frame may have it */
+
+static int
+fcc_ws_check_reserved(fcc_ws_t *ws, fcc_ws_event_t *ev)
+{
+    unsigned  rsv;
+
+    rsv = ws->header[0] & FCC_WS_RSV;
+
+    if (rsv == 0
+        || (rsv == FCC_WS_RSV1 && ws->deflate
+            && (ws->opcode == FCC_WS_TEXT || ws->opcode == FCC_WS_BINARY)))
+    {
+        return FCC_WS_NEXT;
+    }
+
+    return fcc_ws_error(ws, ev, FCC_WS_PROTOCOL_ERROR, "reserved bit is set");
 }
 
 
@@ -327,6 +348,7 @@ fcc_ws_begin_payload(fcc_ws_t *ws)
 
     if (ws->opcode != FCC_WS_CONTINUATION) {
         ws->message = ws->opcode;
+        ws->deflated = (ws->header[0] & FCC_WS_RSV1) != 0;
         ws->begun = 0;
         fcc_utf8_init(&ws->utf8);
     }
@@ -364,7 +386,7 @@ fcc_ws_read_data(fcc_ws_t *ws, unsigned char **pos, unsigned char *last,
     *pos += n;
     ws->left -= n;
 
-    if (ws->message == FCC_WS_TEXT) {
+    if (ws->message == FCC_WS_TEXT && !ws->deflated) {
         if (fcc_utf8_feed(&ws->utf8, p, n) != FCC_OK
             || (ws->left == 0 && ws->fin && !fcc_utf8_complete(&ws->utf8)))
         {
@@ -377,6 +399,7 @@ fcc_ws_read_data(fcc_ws_t *ws, unsigned char **pos, unsigned char *last,
 
     ev->opcode = ws->message;
     ev->first = !ws->begun;
+    ev->deflated = ws->deflated;
     ev->payload.data = p;
     ev->payload.len = n;
 

@@ -24,6 +24,9 @@
 #define FCC_WS_PING            0x9
 #define FCC_WS_PONG            0xa
 
+#define FCC_WS_RSV1            0x40     /* or'ed to an opcode: the message is
+                                         * compressed (RFC 7692 6) */
+
 #define FCC_WS_HEADER_MAX      10       /* of a server's frame: never masked */
 #define FCC_WS_CONTROL_MAX     125
 #define FCC_WS_KEY_LEN         24
@@ -57,6 +60,8 @@ typedef struct {
     unsigned         opcode;    /* DATA: FCC_WS_TEXT or FCC_WS_BINARY */
     unsigned         first:1;   /* DATA: the message begins with this piece */
     unsigned         last:1;    /* DATA: and ends with it */
+    unsigned         deflated:1;    /* DATA: the message is compressed, and
+                                     * not looked into */
     unsigned         code;      /* CLOSE, ERROR */
     fcc_str_t        payload;   /* DATA, PING, PONG: the bytes; CLOSE: the
                                  * reason.  Of DATA in the input, of the others
@@ -81,12 +86,17 @@ typedef struct {
     unsigned         fragments;
     unsigned         fin:1;
     unsigned         begun:1;   /* a piece of the message was handed out */
+    unsigned         deflate:1;     /* RSV1 is agreed on; the caller's */
+    unsigned         deflated:1;    /* the message being read has it */
     unsigned char    header[14];
     unsigned char    ctl[FCC_WS_CONTROL_MAX];
 } fcc_ws_t;
 
 
-/* max: bytes a message may have, over all its fragments; more is 1009 */
+/*
+ * max: bytes a message may have, over all its fragments and as it is sent; more
+ * is 1009.  Who has agreed on permessage-deflate sets ws->deflate after it.
+ */
 void fcc_ws_init(fcc_ws_t *ws, uint64_t max);
 
 /*
@@ -96,13 +106,13 @@ void fcc_ws_init(fcc_ws_t *ws, uint64_t max);
  * FCC_AGAIN: all is used, and nothing more is to be told.
  *
  * What is wrong with a frame is an event FCC_WS_EV_ERROR, told as early as it
- * can be known: 1002 for masks, RSV bits, opcodes, lengths that are not minimal
- * or have the top bit, control frames that are fragmented or too long, a
- * continuation of nothing, new data inside a message, more than
- * FCC_WS_MAX_FRAGMENTS fragments (1008), bad close codes; 1007 for text or a
- * reason that is not UTF-8, inside the frame; 1009 for the announced length,
- * before any of it is read.  After CLOSE or ERROR it only returns FCC_AGAIN and
- * uses all its input.
+ * can be known: 1002 for masks, RSV bits (RSV1 is none where a message begins,
+ * once it is agreed on), opcodes, lengths that are not minimal or have the top
+ * bit, control frames that are fragmented or too long, a continuation of
+ * nothing, new data inside a message, more than FCC_WS_MAX_FRAGMENTS fragments
+ * (1008), bad close codes; 1007 for text or a reason that is not UTF-8, inside
+ * the frame; 1009 for the announced length, before any of it is read.  After
+ * CLOSE or ERROR it only returns FCC_AGAIN and uses all its input.
  */
 int fcc_ws_parse(fcc_ws_t *ws, unsigned char **pos, unsigned char *last,
     fcc_ws_event_t *ev);
@@ -114,7 +124,8 @@ int fcc_ws_partial(const fcc_ws_t *ws);
  * inside of something nor after CLOSE or ERROR */
 int fcc_ws_fresh(const fcc_ws_t *ws);
 
-/* writes the header of an unfragmented frame; returns its 2, 4 or 10 bytes */
+/* writes the header of an unfragmented frame; returns its 2, 4 or 10 bytes.
+ * The opcode may have FCC_WS_RSV1 with it. */
 size_t fcc_ws_header(unsigned char *p, unsigned opcode, uint64_t len);
 
 /* bytes that fcc_ws_header() writes for a payload of len */

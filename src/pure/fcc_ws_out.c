@@ -22,7 +22,7 @@ fcc_ws_header(unsigned char *p, unsigned opcode, uint64_t len)
     size_t  i;
 
     /* cppcheck-suppress ctuArrayIndex ; the caller's array is filled here */
-    p[0] = FCC_WS_FIN | (opcode & 0x0f);
+    p[0] = FCC_WS_FIN | (opcode & (FCC_WS_RSV1 | 0x0f));
 
     if (len < 126) {
         p[1] = (unsigned char) len;
