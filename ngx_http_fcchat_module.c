@@ -347,6 +347,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, html_escape),
       NULL },
 
+    /* permessage-deflate, for clients that offer it */
+    { ngx_string("fcchat_deflate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, deflate),
+      NULL },
+
     /* from a handshake's headers to its end, PostgreSQL's answers included */
     { ngx_string("fcchat_handshake_timeout"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(296);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(299);
 
 my $d = $t->testdir();
 
@@ -115,6 +115,7 @@ wrong('fcchat_redis_secret_file' . ' sealed' x 9,
       'too many key files, there can be 8');
 
 for my $name (qw/ fcchat_html_escape fcchat_detach /) {
+for my $name (qw/ fcchat_html_escape fcchat_detach fcchat_deflate /) {
     wrong("$name yes", qq(invalid value "yes" in "$name" directive, it must be)
                        . ' "on" or "off"');
     right("$name off");
@@ -341,7 +342,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_auth_backends any', 'fcchat_origin any',
            'fcchat_refuse http', 'fcchat_message_length 5',
            'fcchat_html_escape on', 'fcchat_ping 1s', 'fcchat_timeout 90s',
-           'fcchat_detach on', 'fcchat_lag 64k', 'fcchat_coalesce 1s', 'fcchat_media_url /x/',
+           'fcchat_detach on', 'fcchat_deflate on', 'fcchat_lag 64k',
+           'fcchat_coalesce 1s', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_rate off',
            'fcchat_connections ip=5',

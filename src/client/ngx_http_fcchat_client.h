@@ -140,6 +140,7 @@ typedef struct {
     ngx_uint_t                      history;    /* events, old protocol */
     ngx_uint_t                      length;     /* code points */
     ngx_flag_t                      html_escape;
+    ngx_flag_t                      deflate;
     fcc_rate_t                     *rate;       /* of messages; NULL: off */
     fcc_rate_t                     *reaction_rate;
     ngx_uint_t                      user_max;   /* sockets; 0: off */
@@ -439,6 +440,7 @@ struct ngx_http_fcchat_worker_s {
     ngx_uint_t                      sessions;
     ngx_uint_t                      waiting;    /* handshakes */
     u_char                         *recv;       /* RECV_SIZE, shared */
+    ngx_http_fcchat_deflate_t       deflate;
 
     ngx_queue_t                     wheel[NGX_HTTP_FCCHAT_WHEEL_SLOTS];
     ngx_uint_t                      turned;     /* ticks done */
@@ -491,6 +493,7 @@ struct ngx_http_fcchat_ctx_s {
     ngx_str_t                       cookie;
     ngx_str_t                       origin;
     ngx_str_t                       key;
+    fcc_deflate_offer_t             deflate;
     unsigned                        v1:1;
     unsigned                        pending:1;      /* r->main->count is held */
     unsigned                        holding:1;      /* the wheel's timer */
@@ -560,11 +563,13 @@ typedef struct {
     ngx_uint_t                      keys;
     ngx_uint_t                      versions;
     ngx_uint_t                      origins;
+    fcc_deflate_offer_t             deflate;
     unsigned                        upgrade:1;
     unsigned                        connection:1;
     unsigned                        v1:1;       /* fcchat.v1 is offered */
     unsigned                        offers:1;   /* some subprotocol is */
     unsigned                        bad:1;      /* a list that is none */
+    unsigned                        extensions:1;   /* and another one */
 } ngx_http_fcchat_headers_t;
 
 void ngx_http_fcchat_headers(ngx_http_request_t *r, ngx_str_t *cookie,
@@ -653,6 +658,8 @@ struct ngx_http_fcchat_session_s {
     unsigned                        partial:1;
     unsigned                        reading:1;  /* a page of history */
     unsigned                        failed:1;   /* it broke the protocol */
+    unsigned                        deflate:4;  /* bits of our window; 0: it
+                                                 * is not agreed on */
     uint16_t                        todo_code;
     uint16_t                        code;       /* closed with, for the log */
     uint16_t                        pending;    /* messages under way */
@@ -701,7 +708,8 @@ void ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s,
 void ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s,
     ngx_uint_t code);
 
-/* one frame for this client, sent at the end of the turn */
+/* one frame for this client, sent at the end of the turn; a message is
+ * compressed where that is agreed on */
 void ngx_http_fcchat_session_reply(ngx_http_fcchat_session_t *s,
     ngx_uint_t opcode, u_char *data, size_t len);
 

@@ -114,6 +114,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->length = NGX_CONF_UNSET_UINT;
     conf->html_escape = NGX_CONF_UNSET;
+    conf->deflate = NGX_CONF_UNSET;
     conf->user_max = NGX_CONF_UNSET_UINT;
     conf->addr_max = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_PTR;
@@ -162,6 +163,7 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 0);
     ngx_conf_merge_uint_value(conf->length, prev->length, 500);
     ngx_conf_merge_value(conf->html_escape, prev->html_escape, 1);
+    ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
     ngx_conf_merge_uint_value(conf->user_max, prev->user_max,
                               NGX_HTTP_FCCHAT_USER_MAX);
     ngx_conf_merge_uint_value(conf->addr_max, prev->addr_max,

@@ -5,7 +5,7 @@
  * A message that came in one read is handled where it lies.  One in pieces is
  * gathered in memory that exists only while it is unfinished, and so does the
  * parser: most sockets are idle, between two frames, where a new parser is as
- * good as the old one.
+ * good as the old one.  One that is compressed is inflated when it is whole.
  */
 
 
@@ -18,6 +18,7 @@
 #define NGX_HTTP_FCCHAT_IN_MIN  512
 
 
+static size_t ngx_http_fcchat_frame_max(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_frame_run(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_input_t *in, u_char *p, u_char *last);
 static ngx_int_t ngx_http_fcchat_frame_keep(ngx_http_fcchat_session_t *s,
@@ -27,7 +28,9 @@ static void ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s,
 static ngx_int_t ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s,
-    ngx_uint_t opcode, u_char *data, size_t len);
+    fcc_ws_event_t *ev, u_char *data, size_t len);
+static ngx_int_t ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
+    fcc_ws_event_t *ev, u_char **data, size_t *len);
 static void ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_close(ngx_http_fcchat_session_t *s,
@@ -54,10 +57,8 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
     if (in == NULL) {
         in = &fresh;
 
-        /* a character may come as two escapes of six bytes */
-
-        fcc_ws_init(&in->ws, 12 * s->conf->length
-                             + NGX_HTTP_FCCHAT_FRAME_OVERHEAD);
+        fcc_ws_init(&in->ws, ngx_http_fcchat_frame_max(s));
+        in->ws.deflate = s->deflate != 0;
         in->data = NULL;
         in->len = 0;
         in->size = 0;
@@ -78,6 +79,15 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
 
     ngx_http_fcchat_member_leave(&s->member);
     s->member.broken(&s->member, 0);
+}
+
+
+/* bytes of a message: a character may come as two escapes of six bytes */
+
+static size_t
+ngx_http_fcchat_frame_max(ngx_http_fcchat_session_t *s)
+{
+    return 12 * s->conf->length + NGX_HTTP_FCCHAT_FRAME_OVERHEAD;
 }
 
 
@@ -194,7 +204,7 @@ ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s,
 
     if (ev->first && ev->last) {
         s->partial = 0;
-        ngx_http_fcchat_frame_message(s, ev->opcode, ev->payload.data,
+        ngx_http_fcchat_frame_message(s, ev, ev->payload.data,
                                       ev->payload.len);
         return;
     }
@@ -217,7 +227,7 @@ ngx_http_fcchat_frame_data(ngx_http_fcchat_session_t *s,
     in->len = 0;
     in->size = 0;
 
-    ngx_http_fcchat_frame_message(s, ev->opcode, data, len);
+    ngx_http_fcchat_frame_message(s, ev, data, len);
 
     if (data) {
         ngx_free(data);
@@ -266,18 +276,69 @@ ngx_http_fcchat_frame_gather(ngx_http_fcchat_session_t *s,
 
 
 static void
-ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s, ngx_uint_t opcode,
-    u_char *data, size_t len)
+ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s,
+    fcc_ws_event_t *ev, u_char *data, size_t len)
 {
+    if (ev->deflated
+        && ngx_http_fcchat_frame_inflate(s, ev, &data, &len) != NGX_OK)
+    {
+        return;
+    }
+
     s->messages++;
     ngx_http_fcchat_stat_inc(RECEIVED);
 
     if (s->echo) {
-        ngx_http_fcchat_session_reply(s, opcode, data, len);
+        ngx_http_fcchat_session_reply(s, ev->opcode, data, len);
         return;
     }
 
     ngx_http_fcchat_command(s, data, len);
+}
+
+
+/* to the bytes of a message that is not compressed, and no further */
+
+static ngx_int_t
+ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
+    fcc_ws_event_t *ev, u_char **data, size_t *len)
+{
+    ngx_uint_t   code;
+    const char  *reason;
+
+    code = ngx_http_fcchat_inflate(&s->worker->deflate, data, len,
+                                   ngx_http_fcchat_frame_max(s));
+
+    switch (code) {
+
+    case 0:
+
+        if (ev->opcode == FCC_WS_BINARY
+            || fcc_utf8_length(*data, *len) >= 0)
+        {
+            return NGX_OK;
+        }
+
+        code = FCC_WS_INVALID_DATA;
+        reason = "text is not UTF-8";
+        break;
+
+    case FCC_WS_INVALID_DATA:
+        reason = "compressed data is broken";
+        break;
+
+    case FCC_WS_TOO_BIG:
+        reason = "message is too big";
+        break;
+
+    default:
+        reason = "out of memory";
+        break;
+    }
+
+    ngx_http_fcchat_frame_error(s, code, reason);
+
+    return NGX_ERROR;
 }
 
 

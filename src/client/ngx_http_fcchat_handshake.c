@@ -147,6 +147,11 @@ ngx_http_fcchat_check(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
                                       "bad Sec-WebSocket-Protocol");
     }
 
+    if (h->extensions) {
+        return ngx_http_fcchat_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                      "bad Sec-WebSocket-Extensions");
+    }
+
     return NGX_DECLINED;
 }
 
@@ -174,6 +179,11 @@ ngx_http_fcchat_ctx(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
 
     ctx->v1 = h->v1;
     ctx->key = h->key;
+
+    if (ctx->conf->deflate) {
+        ctx->deflate = h->deflate;
+    }
+
     ctx->cookie = h->cookie;
     ctx->origin = h->origin;
 

@@ -75,6 +75,10 @@ ngx_http_fcchat_header(ngx_table_elt_t *e, ngx_str_t *cookie,
         h->v1 |= rc == 1;
         h->bad |= rc == FCC_ERROR;
 
+    } else if (ngx_http_fcchat_header_eq(e, "sec-websocket-extensions")) {
+        rc = fcc_deflate_offer(e->value.data, e->value.len, &h->deflate);
+        h->extensions |= rc == FCC_ERROR;
+
     } else if (ngx_http_fcchat_header_eq(e, "origin")) {
         h->origin = e->value;
         h->origins++;

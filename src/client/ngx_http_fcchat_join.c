@@ -11,8 +11,7 @@
 #include <ngx_http_fcchat_client.h>
 
 
-static ngx_http_fcchat_encoding_e ngx_http_fcchat_join_encoding(
-    ngx_http_fcchat_session_t *s);
+static ngx_uint_t ngx_http_fcchat_join_log(ngx_http_fcchat_session_t *s);
 static const char *ngx_http_fcchat_join_since(ngx_http_fcchat_room_t *room,
     ngx_str_t *since, int64_t *seq);
 
@@ -20,51 +19,59 @@ static const char *ngx_http_fcchat_join_since(ngx_http_fcchat_room_t *room,
 ngx_int_t
 ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s, ngx_str_t *since)
 {
-    int64_t                      seq;
-    const char                  *reason;
-    ngx_http_fcchat_room_t      *room;
-    ngx_http_fcchat_encoding_e   encoding;
+    int64_t                  seq;
+    const char              *reason;
+    ngx_uint_t               log;
+    ngx_http_fcchat_room_t  *room;
 
     room = s->room;
-    encoding = ngx_http_fcchat_join_encoding(s);
+    log = ngx_http_fcchat_join_log(s);
 
     if (s->v1) {
         ngx_http_fcchat_welcome(s);
 
         if (since->len == 0) {
-            return ngx_http_fcchat_room_join(room, &s->member, encoding);
+            return ngx_http_fcchat_room_join(room, &s->member, log);
         }
 
         reason = ngx_http_fcchat_join_since(room, since, &seq);
 
         if (reason) {
             ngx_http_fcchat_reset(s, reason);
-            return ngx_http_fcchat_room_join(room, &s->member, encoding);
+            return ngx_http_fcchat_room_join(room, &s->member, log);
         }
 
-        return ngx_http_fcchat_room_resume(room, &s->member, encoding, seq);
+        return ngx_http_fcchat_room_resume(room, &s->member, log, seq);
     }
 
     if (s->conf->history == 0 || room->have == 0) {
-        return ngx_http_fcchat_room_join(room, &s->member, encoding);
+        return ngx_http_fcchat_room_join(room, &s->member, log);
     }
 
     seq = room->have - (int64_t) s->conf->history;
 
-    return ngx_http_fcchat_room_resume(room, &s->member, encoding,
+    return ngx_http_fcchat_room_resume(room, &s->member, log,
                                        ngx_max(seq, 0));
 }
 
 
-static ngx_http_fcchat_encoding_e
-ngx_http_fcchat_join_encoding(ngx_http_fcchat_session_t *s)
+static ngx_uint_t
+ngx_http_fcchat_join_log(ngx_http_fcchat_session_t *s)
 {
+    ngx_uint_t  log;
+
     if (s->v1) {
-        return NGX_HTTP_FCCHAT_V1;
+        log = NGX_HTTP_FCCHAT_V1;
+
+    } else {
+        log = s->conf->html_escape ? NGX_HTTP_FCCHAT_OLD_HTML
+                                   : NGX_HTTP_FCCHAT_OLD_RAW;
     }
 
-    return s->conf->html_escape ? NGX_HTTP_FCCHAT_OLD_HTML
-                                : NGX_HTTP_FCCHAT_OLD_RAW;
+    /* one log is for all: who wants a smaller window reads the other one */
+
+    return s->deflate < FCC_DEFLATE_BITS ? log
+                                         : log + NGX_HTTP_FCCHAT_DEFLATED;
 }
 
 
@@ -115,7 +122,7 @@ ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m, const char *reason)
         ngx_http_fcchat_reset(s, reason);
     }
 
-    if (ngx_http_fcchat_room_join(s->room, m, ngx_http_fcchat_join_encoding(s))
+    if (ngx_http_fcchat_room_join(s->room, m, ngx_http_fcchat_join_log(s))
         != NGX_OK)
     {
         m->broken(m, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED);

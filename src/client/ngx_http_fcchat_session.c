@@ -147,6 +147,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->counted = ctx->counted;
     s->room = ctx->room;
     s->v1 = ctx->v1;
+    s->deflate = ctx->deflate.bits;
     s->echo = ctx->conf->service == NGX_HTTP_FCCHAT_ECHO;
 
     p = (u_char *) s + sizeof(ngx_http_fcchat_session_t);
@@ -507,6 +508,11 @@ ngx_http_fcchat_session_reply(ngx_http_fcchat_session_t *s, ngx_uint_t opcode,
 
     if (s->in_todo) {
         return;
+    }
+
+    if (s->deflate && (opcode == FCC_WS_TEXT || opcode == FCC_WS_BINARY)) {
+        opcode = ngx_http_fcchat_deflate(&s->worker->deflate, s->deflate,
+                                         opcode, &data, &len);
     }
 
     n = fcc_ws_header(header, opcode, len);

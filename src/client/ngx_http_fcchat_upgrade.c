@@ -17,6 +17,8 @@
 
 
 static ngx_int_t ngx_http_fcchat_upgrade_headers(ngx_http_fcchat_ctx_t *ctx);
+static ngx_int_t ngx_http_fcchat_upgrade_extension(
+    ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_upgrade_header(ngx_http_request_t *r,
     ngx_str_t *key, ngx_str_t *value);
 static ngx_int_t ngx_http_fcchat_upgrade_flushed(ngx_http_fcchat_ctx_t *ctx);
@@ -110,6 +112,12 @@ ngx_http_fcchat_upgrade_headers(ngx_http_fcchat_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    if (ctx->deflate.accepted
+        && ngx_http_fcchat_upgrade_extension(ctx) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (!ctx->v1) {
         return NGX_OK;
     }
@@ -118,6 +126,30 @@ ngx_http_fcchat_upgrade_headers(ngx_http_fcchat_ctx_t *ctx)
     ngx_str_set(&value, "fcchat.v1");
 
     return ngx_http_fcchat_upgrade_header(r, &key, &value);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_upgrade_extension(ngx_http_fcchat_ctx_t *ctx)
+{
+    u_char     *p;
+    fcc_buf_t   b;
+    ngx_str_t   key, value;
+
+    p = ngx_pnalloc(ctx->request->pool, FCC_DEFLATE_ANSWER_MAX);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    fcc_buf_init(&b, p, FCC_DEFLATE_ANSWER_MAX);
+    fcc_deflate_answer(&b, &ctx->deflate);
+
+    ngx_str_set(&key, "Sec-WebSocket-Extensions");
+
+    value.len = b.pos - b.start;
+    value.data = p;
+
+    return ngx_http_fcchat_upgrade_header(ctx->request, &key, &value);
 }
 
 

@@ -30,6 +30,7 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
 
     worker->conf = conf;
     worker->log = log;
+    worker->deflate.log = log;
 
     ngx_http_fcchat_wheel_init(worker);
 
@@ -87,7 +88,8 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
 
     for (i = 0; i < conf->hubs.nelts; i++) {
 
-        worker->hubs[i] = ngx_http_fcchat_hub_create(&hcf[i], log);
+        worker->hubs[i] = ngx_http_fcchat_hub_create(&hcf[i],
+                                                     &worker->deflate, log);
         if (worker->hubs[i] == NULL) {
             ngx_http_fcchat_worker_destroy(worker);
             return NULL;
@@ -120,6 +122,8 @@ ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
     for (i = 0; i < worker->nhubs; i++) {
         ngx_http_fcchat_hub_destroy(worker->hubs[i]);
     }
+
+    ngx_http_fcchat_deflate_free(&worker->deflate);
 
     if (worker->close.posted) {
         ngx_delete_posted_event(&worker->close);

@@ -35,12 +35,12 @@ static size_t ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
 
 ngx_int_t
 ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
-    ngx_uint_t event, u_char *payload, size_t len)
+    ngx_uint_t event, ngx_uint_t opcode, u_char *payload, size_t len)
 {
     u_char  header[FCC_WS_HEADER_MAX];
     size_t  hlen;
 
-    hlen = fcc_ws_header(header, FCC_WS_TEXT, len);
+    hlen = fcc_ws_header(header, opcode, len);
 
     if (!ngx_http_fcchat_log_fits(&a->log, hlen + len)
         && ngx_http_fcchat_audience_reserve(a, hlen + len) != NGX_OK)
@@ -97,13 +97,13 @@ ngx_http_fcchat_audience_close(ngx_http_fcchat_audience_t *a, ngx_uint_t code)
 
 ngx_int_t
 ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a, int64_t seq,
-    u_char *payload, size_t len)
+    ngx_uint_t opcode, u_char *payload, size_t len)
 {
     u_char     header[FCC_WS_HEADER_MAX];
     size_t     hlen;
     ngx_int_t  rc;
 
-    hlen = len ? fcc_ws_header(header, FCC_WS_TEXT, len) : 0;
+    hlen = len ? fcc_ws_header(header, opcode, len) : 0;
 
     /* what is there stays: it is what comes after this */
 

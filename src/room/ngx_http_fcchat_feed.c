@@ -32,6 +32,11 @@
 
 static void ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
+static void ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t event,
+    fcc_buf_t *b);
+static void ngx_http_fcchat_room_gap(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding);
 static void ngx_http_fcchat_room_held(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_room_hold(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
@@ -81,29 +86,33 @@ ngx_http_fcchat_room_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
 static void
 ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 {
-    size_t                       size;
-    u_char                      *p;
-    fcc_buf_t                    b;
-    ngx_uint_t                   i;
-    ngx_http_fcchat_audience_t  *a;
+    size_t      size;
+    u_char     *p;
+    fcc_buf_t   b;
+    ngx_uint_t  i;
 
     room->have = e->seq;
 
     p = ngx_http_fcchat_room_scratch(room, e, &size);
 
+    for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
+        if (room->audiences[i].log.size
+            && !ngx_http_fcchat_room_reads(room, i))
+        {
+            ngx_http_fcchat_log_clear(&room->audiences[i].log);
+        }
+    }
+
     for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
-        a = &room->audiences[i];
 
-        if (!ngx_http_fcchat_room_reads(room, i)) {
-            if (a->log.size) {
-                ngx_http_fcchat_log_clear(&a->log);
-            }
-
+        if (!ngx_http_fcchat_room_reads(room, i)
+            && !ngx_http_fcchat_room_reads(room, i + NGX_HTTP_FCCHAT_DEFLATED))
+        {
             continue;
         }
 
         if (p == NULL) {
-            ngx_http_fcchat_audience_gap(a);
+            ngx_http_fcchat_room_gap(room, i);
             continue;
         }
 
@@ -114,17 +123,72 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
             ngx_log_error(NGX_LOG_ALERT, room->hub->log, 0,
                           "fcchat event %L of room \"%V\" did not fit "
                           "%uz bytes", e->seq, &room->name, size);
-            ngx_http_fcchat_audience_gap(a);
+            ngx_http_fcchat_room_gap(room, i);
             continue;
         }
 
         if (b.pos != b.start) {
-            (void) ngx_http_fcchat_audience_append(a, e->seq, 1, b.start,
-                                                   b.pos - b.start);
+            ngx_http_fcchat_room_put_frame(room, i, e->seq, 1, &b);
         }
     }
 
     ngx_http_fcchat_room_dirty(room);
+}
+
+
+/* one frame into both logs of an encoding; compressed once, for all */
+
+static void
+ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t event,
+    fcc_buf_t *b)
+{
+    size_t                       len;
+    u_char                      *p;
+    ngx_uint_t                   log, opcode;
+    ngx_http_fcchat_audience_t  *a;
+
+    for (log = encoding;
+         log < NGX_HTTP_FCCHAT_AUDIENCES;
+         log += NGX_HTTP_FCCHAT_DEFLATED)
+    {
+        a = &room->audiences[log];
+
+        /* what is no event is for those who are there */
+
+        if (event ? !ngx_http_fcchat_room_reads(room, log) : a->n == 0) {
+            continue;
+        }
+
+        p = b->start;
+        len = b->pos - b->start;
+        opcode = ngx_http_fcchat_room_pack(room, log, &p, &len);
+
+        (void) ngx_http_fcchat_audience_append(a, seq, event, opcode, p, len);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_room_pack(ngx_http_fcchat_room_t *room, ngx_uint_t log,
+    u_char **data, size_t *len)
+{
+    if (log < NGX_HTTP_FCCHAT_DEFLATED) {
+        return FCC_WS_TEXT;
+    }
+
+    return ngx_http_fcchat_deflate(room->hub->deflate, FCC_DEFLATE_BITS,
+                                   FCC_WS_TEXT, data, len);
+}
+
+
+static void
+ngx_http_fcchat_room_gap(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding)
+{
+    ngx_http_fcchat_audience_gap(&room->audiences[encoding]);
+    ngx_http_fcchat_audience_gap(&room->audiences[encoding
+                                                  + NGX_HTTP_FCCHAT_DEFLATED]);
 }
 
 
@@ -186,12 +250,11 @@ ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e, ngx_uint_t encoding)
 
 
 ngx_uint_t
-ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_encoding_e encoding)
+ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room, ngx_uint_t log)
 {
     ngx_http_fcchat_audience_t  *a;
 
-    a = &room->audiences[encoding];
+    a = &room->audiences[log];
 
     return a->n != 0
            || ngx_current_msec - a->left < NGX_HTTP_FCCHAT_ROOM_LINGER;
@@ -202,10 +265,6 @@ void
 ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_encoding_e encoding, fcc_buf_t *b)
 {
-    ngx_http_fcchat_audience_t  *a;
-
-    a = &room->audiences[encoding];
-
     if (b->full) {
         ngx_log_error(NGX_LOG_ALERT, room->hub->log, 0,
                       "fcchat frame for room \"%V\" did not fit %uz bytes",
@@ -213,12 +272,11 @@ ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
         return;
     }
 
-    if (a->n == 0) {
+    if (ngx_http_fcchat_room_readers(room, encoding) == 0) {
         return;
     }
 
-    (void) ngx_http_fcchat_audience_append(a, room->have, 0, b->start,
-                                           b->pos - b->start);
+    ngx_http_fcchat_room_put_frame(room, encoding, room->have, 0, b);
 
     ngx_http_fcchat_room_dirty(room);
 }
@@ -547,10 +605,15 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     /* old pages have no word for it: closed, they come back to what there is */
 
     for (i = NGX_HTTP_FCCHAT_OLD_HTML; i <= NGX_HTTP_FCCHAT_OLD_RAW; i++) {
-        ngx_http_fcchat_audience_gap(&room->audiences[i]);
+        ngx_http_fcchat_room_gap(room, i);
     }
 
-    ngx_http_fcchat_log_epoch(&room->audiences[NGX_HTTP_FCCHAT_V1].log);
+    for (i = NGX_HTTP_FCCHAT_V1;
+         i < NGX_HTTP_FCCHAT_AUDIENCES;
+         i += NGX_HTTP_FCCHAT_DEFLATED)
+    {
+        ngx_http_fcchat_log_epoch(&room->audiences[i].log);
+    }
 
     s.len = room->epoch_len;
     s.data = room->epoch;
@@ -559,7 +622,8 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     fcc_proto_v1_reset(&b, reason, &s, head);
 
     ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_RESETS, reason,
-                               room->audiences[NGX_HTTP_FCCHAT_V1].n);
+                               ngx_http_fcchat_room_readers(room,
+                                                    NGX_HTTP_FCCHAT_V1));
 
     ngx_http_fcchat_room_ephemeral(room, NGX_HTTP_FCCHAT_V1, &b);
 

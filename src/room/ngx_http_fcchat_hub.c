@@ -53,7 +53,8 @@ static ngx_uint_t ngx_http_fcchat_hub_hash(u_char *p, size_t len,
 
 
 ngx_http_fcchat_hub_t *
-ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
+ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
+    ngx_http_fcchat_deflate_t *deflate, ngx_log_t *log)
 {
     uint32_t                r[2];
     ngx_http_fcchat_hub_t  *hub;
@@ -64,6 +65,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log)
     }
 
     hub->conf = conf;
+    hub->deflate = deflate;
     hub->log = log;
 
     r[0] = (uint32_t) ngx_random() ^ ((uint32_t) ngx_pid << 12);
@@ -381,7 +383,7 @@ ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub, ngx_queue_t *queue)
 
         again = 0;
 
-        for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+        for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
             if (ngx_http_fcchat_audience_walk(&room->audiences[i], &budget)
                 == NGX_AGAIN)
             {

@@ -162,20 +162,22 @@ void ngx_http_fcchat_member_free(ngx_http_fcchat_member_t *m);
 
 
 /*
- * Appends a frame for all readers of the encoding; they get it by the next
- * walks.  seq is the event's number, or, when it is none (event is 0), that of
- * the last event.  A reader that is too far behind is told 4008.  NGX_OK, or
- * NGX_ERROR when it could not be kept (no memory): the readers were told 4010.
+ * Appends a frame for all readers of the log; they get it by the next walks.
+ * opcode is as fcc_ws_header() takes it.  seq is the event's number, or, when
+ * it is none (event is 0), that of the last event.  A reader that is too far
+ * behind is told 4008.  NGX_OK, or NGX_ERROR when it could not be kept (no
+ * memory): the readers were told 4010.
  */
 ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
-    int64_t seq, ngx_uint_t event, u_char *payload, size_t len);
+    int64_t seq, ngx_uint_t event, ngx_uint_t opcode, u_char *payload,
+    size_t len);
 
 /*
  * Puts an event before all that the log has, for readers that come back.
  * NGX_OK; NGX_DECLINED when the log is as large as it may be; NGX_ERROR.
  */
 ngx_int_t ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a,
-    int64_t seq, u_char *payload, size_t len);
+    int64_t seq, ngx_uint_t opcode, u_char *payload, size_t len);
 
 /*
  * Sends to as many readers as *budget allows and lowers it.  NGX_OK when all

@@ -253,7 +253,7 @@ ngx_http_fcchat_room_reaction(ngx_http_fcchat_room_t *room,
 
     for (i = NGX_HTTP_FCCHAT_OLD_HTML; i <= NGX_HTTP_FCCHAT_OLD_RAW; i++) {
 
-        if (room->audiences[i].n == 0) {
+        if (ngx_http_fcchat_room_readers(room, i) == 0) {
             continue;
         }
 
@@ -273,7 +273,7 @@ ngx_http_fcchat_room_reaction(ngx_http_fcchat_room_t *room,
         ngx_http_fcchat_room_ephemeral(room, i, &b);
     }
 
-    if (room->audiences[NGX_HTTP_FCCHAT_V1].n) {
+    if (ngx_http_fcchat_room_readers(room, NGX_HTTP_FCCHAT_V1)) {
         ngx_http_fcchat_count(room, stamp->id);
     }
 }

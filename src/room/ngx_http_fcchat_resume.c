@@ -40,15 +40,13 @@ static ngx_int_t ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room,
 
 ngx_int_t
 ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding,
-    int64_t since)
+    ngx_http_fcchat_member_t *m, ngx_uint_t log, int64_t since)
 {
     ngx_int_t  rc;
 
     m->since = since;
 
-    ngx_http_fcchat_member_wait(m, &room->audiences[encoding],
-                                &room->resumers);
+    ngx_http_fcchat_member_wait(m, &room->audiences[log], &room->resumers);
 
     rc = ngx_http_fcchat_resume_try(room, m);
 
@@ -234,14 +232,14 @@ ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
 static ngx_int_t
 ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 {
-    size_t                       size;
+    size_t                       size, len;
     u_char                      *p;
     int64_t                      low;
     fcc_buf_t                    b;
-    ngx_uint_t                   i;
+    ngx_uint_t                   i, opcode;
     ngx_http_fcchat_audience_t  *a;
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+    for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
         a = &room->audiences[i];
 
         low = ngx_http_fcchat_log_low(&a->log, room->have);
@@ -260,14 +258,16 @@ ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         }
 
         fcc_buf_init(&b, p, size);
-        ngx_http_fcchat_room_encode(&b, e, i);
+        ngx_http_fcchat_room_encode(&b, e, i % NGX_HTTP_FCCHAT_ENCODINGS);
 
         if (b.full) {
             return NGX_ERROR;
         }
 
-        if (ngx_http_fcchat_audience_prepend(a, e->seq, b.start,
-                                             b.pos - b.start)
+        len = b.pos - b.start;
+        opcode = ngx_http_fcchat_room_pack(room, i, &p, &len);
+
+        if (ngx_http_fcchat_audience_prepend(a, e->seq, opcode, p, len)
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -171,7 +171,7 @@ ngx_http_fcchat_room_create(ngx_http_fcchat_hub_t *hub, ngx_str_t *key,
 
     room->idle = ngx_current_msec;
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+    for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
         ngx_http_fcchat_log_init(&room->audiences[i].log);
 
         room->audiences[i].l = hub->log;
@@ -358,7 +358,7 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
         m->broken(m, NGX_HTTP_FCCHAT_ROOM_GONE);
     }
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+    for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
         ngx_http_fcchat_audience_close(&room->audiences[i],
                                        NGX_HTTP_FCCHAT_ROOM_GONE);
         ngx_http_fcchat_audience_free(&room->audiences[i]);
@@ -527,11 +527,11 @@ ngx_http_fcchat_room_by_id(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
 
 ngx_int_t
 ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding)
+    ngx_http_fcchat_member_t *m, ngx_uint_t log)
 {
     ngx_http_fcchat_audience_t  *a;
 
-    a = &room->audiences[encoding];
+    a = &room->audiences[log];
 
     return ngx_http_fcchat_member_join(m, a, a->log.head);
 }
@@ -544,11 +544,20 @@ ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room)
 
     n = 0;
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_ENCODINGS; i++) {
+    for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
         n += room->audiences[i].n;
     }
 
     return n;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_room_readers(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding)
+{
+    return room->audiences[encoding].n
+           + room->audiences[encoding + NGX_HTTP_FCCHAT_DEFLATED].n;
 }
 
 

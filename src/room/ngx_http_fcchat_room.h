@@ -23,6 +23,7 @@
 #include <ngx_http_fcchat_redis.h>
 #include <ngx_http_fcchat_store.h>
 #include <ngx_http_fcchat_member.h>
+#include <ngx_http_fcchat_deflate.h>
 #include <fcc_bus.h>
 #include <fcc_proto.h>
 #include <fcc_seal.h>
@@ -53,7 +54,11 @@ typedef struct ngx_http_fcchat_hub_s   ngx_http_fcchat_hub_t;
 typedef struct ngx_http_fcchat_room_s  ngx_http_fcchat_room_t;
 
 
-/* the encodings of a log; a reader is of one of them for life */
+/*
+ * The encodings of a log; a reader is of one of them for life.  Each has two
+ * logs: the second, NGX_HTTP_FCCHAT_DEFLATED further, is for those who have
+ * agreed on permessage-deflate.
+ */
 
 typedef enum {
     NGX_HTTP_FCCHAT_OLD_HTML = 0,       /* old protocol, HTML-escaped */
@@ -61,6 +66,9 @@ typedef enum {
     NGX_HTTP_FCCHAT_V1,
     NGX_HTTP_FCCHAT_ENCODINGS
 } ngx_http_fcchat_encoding_e;
+
+#define NGX_HTTP_FCCHAT_DEFLATED   NGX_HTTP_FCCHAT_ENCODINGS
+#define NGX_HTTP_FCCHAT_AUDIENCES  (2 * NGX_HTTP_FCCHAT_ENCODINGS)
 
 
 /* what makes two locations share a hub; from the configuration */
@@ -87,6 +95,7 @@ typedef struct {
 struct ngx_http_fcchat_hub_s {
     ngx_http_fcchat_hub_conf_t     *conf;
     ngx_http_fcchat_store_t        *store;
+    ngx_http_fcchat_deflate_t      *deflate;    /* the worker's */
     ngx_http_fcchat_link_t         *links;
     ngx_uint_t                      nlinks;
     ngx_log_t                      *log;
@@ -175,7 +184,7 @@ struct ngx_http_fcchat_room_s {
     int64_t                         have;       /* the last seq in the logs */
     ngx_uint_t                      nothing;    /* answers without events */
 
-    ngx_http_fcchat_audience_t      audiences[NGX_HTTP_FCCHAT_ENCODINGS];
+    ngx_http_fcchat_audience_t      audiences[NGX_HTTP_FCCHAT_AUDIENCES];
     ngx_queue_t                     dirty;
     ngx_msec_t                      walked;     /* when the last walk began */
     ngx_event_t                     gather;     /* the next one may begin */
@@ -259,9 +268,11 @@ typedef struct {
 
 /* ---- hub ---- */
 
-/* the runtime of a hub in this worker; NULL without memory */
+/* the runtime of a hub in this worker, which outlives neither; NULL without
+ * memory */
 ngx_http_fcchat_hub_t *ngx_http_fcchat_hub_create(
-    ngx_http_fcchat_hub_conf_t *conf, ngx_log_t *log);
+    ngx_http_fcchat_hub_conf_t *conf, ngx_http_fcchat_deflate_t *deflate,
+    ngx_log_t *log);
 
 /* at the worker's exit, when no session is left */
 void ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub);
@@ -307,9 +318,9 @@ ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_id(ngx_http_fcchat_hub_t *hub,
 ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_channel(
     ngx_http_fcchat_hub_t *hub, ngx_str_t *channel);
 
-/* a member of the encoding joins at the head; NGX_ERROR without memory */
+/* a member of the log joins at the head; NGX_ERROR without memory */
 ngx_int_t ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding);
+    ngx_http_fcchat_member_t *m, ngx_uint_t log);
 
 /*
  * A member joins behind the event "since": at once when the log reaches back so
@@ -318,8 +329,7 @@ ngx_int_t ngx_http_fcchat_room_join(ngx_http_fcchat_room_t *room,
  * has not joined then.  NGX_ERROR without memory.
  */
 ngx_int_t ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_member_t *m, ngx_http_fcchat_encoding_e encoding,
-    int64_t since);
+    ngx_http_fcchat_member_t *m, ngx_uint_t log, int64_t since);
 
 /* something has changed that those who wait may wait for */
 void ngx_http_fcchat_room_resuming(ngx_http_fcchat_room_t *room);
@@ -331,8 +341,10 @@ void ngx_http_fcchat_room_ahead(ngx_http_fcchat_room_t *room);
 void ngx_http_fcchat_room_resumed(ngx_http_fcchat_room_t *room,
     const char *reason);
 
-/* readers of this worker */
+/* readers of this worker, and those of one encoding */
 ngx_uint_t ngx_http_fcchat_room_members(ngx_http_fcchat_room_t *room);
+ngx_uint_t ngx_http_fcchat_room_readers(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_encoding_e encoding);
 
 /* asks whether it is still open, if that was not asked for a while: members of
  * a room that is not are closed with 4404 */
@@ -372,13 +384,18 @@ void ngx_http_fcchat_room_unhold(ngx_http_fcchat_room_t *room);
 ngx_uint_t ngx_http_fcchat_room_same_epoch(ngx_http_fcchat_room_t *room,
     ngx_str_t *epoch);
 
-/* a frame for the readers of one encoding that is not persisted */
+/* a frame for all readers of one encoding that is not persisted */
 void ngx_http_fcchat_room_ephemeral(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_encoding_e encoding, fcc_buf_t *b);
 
-/* 1 when somebody reads the encoding, or did a moment ago */
+/* 1 when somebody reads this log, or did a moment ago */
 ngx_uint_t ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_encoding_e encoding);
+    ngx_uint_t log);
+
+/* the opcode of a frame for this log; *data and *len are the compressed message
+ * where the log's are and it becomes shorter, until the next call */
+ngx_uint_t ngx_http_fcchat_room_pack(ngx_http_fcchat_room_t *room,
+    ngx_uint_t log, u_char **data, size_t *len);
 
 /* the event's JSON in one encoding; nothing where it has no word for it */
 void ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e,

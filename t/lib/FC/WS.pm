@@ -34,7 +34,10 @@ package FC::WS;
 # recv($seconds) returns the next frame, { op, fin, rsv, payload }, and undef
 # at the end ($ws->eof) or when the time is over.  recv_message joins fragments
 # and answers pings (auto_pong => 0: it does not); payloads of text are decoded
-# to characters, and { invalid => 1 } where they are not UTF-8.
+# to characters, and { invalid => 1 } where they are not UTF-8.  Where RSV1 is
+# set (rsv => 4) they were inflated before, with a window of the bits that the
+# server has agreed to.  deflated(TEXT, BITS) is such a payload, for
+# send_frame(rsv => 4, payload => ...).
 #
 # Many at once:
 #
@@ -357,7 +360,15 @@ sub assemble {
         return undef;
     }
 
-    if ($frame->{op} == 1 && !$frame->{rsv}) {
+    if ($frame->{rsv} == 4) {
+        my ($bits) = ($self->header('Sec-WebSocket-Extensions') // '')
+                     =~ /server_max_window_bits=(\d+)/;
+
+        $frame->{packed} = $frame->{payload};
+        $frame->{payload} = inflated($frame->{payload}, $bits);
+    }
+
+    if ($frame->{op} == 1 && defined $frame->{payload}) {
         my $text = $frame->{payload};
 
         $frame->{payload} = eval {
@@ -367,6 +378,40 @@ sub assemble {
     }
 
     return $frame;
+}
+
+
+# RFC 7692 7.2; undef for what is none.
+
+sub inflated {
+    my ($packed, $bits) = @_;
+
+    require Compress::Raw::Zlib;
+
+    my $z = Compress::Raw::Zlib::Inflate->new(-WindowBits => -($bits // 15));
+    my $in = "$packed\x00\x00\xff\xff";
+    my $rc = $z->inflate($in, my $text);
+
+    return $rc == Compress::Raw::Zlib::Z_OK()
+           || $rc == Compress::Raw::Zlib::Z_BUF_ERROR() ? $text // '' : undef;
+}
+
+
+sub deflated {
+    my ($text, $bits) = @_;
+
+    require Compress::Raw::Zlib;
+
+    utf8::encode($text) if utf8::is_utf8($text);
+
+    my $z = Compress::Raw::Zlib::Deflate->new(-WindowBits => -($bits // 15),
+                                              -AppendOutput => 1);
+    my $packed = '';
+
+    $z->deflate($text, $packed);
+    $z->flush($packed, Compress::Raw::Zlib::Z_SYNC_FLUSH());
+
+    return substr $packed, 0, -4;
 }
 
 
