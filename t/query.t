@@ -21,7 +21,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(39);
+my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(41);
 
 # what a site might write; "%" and quotes are its own
 
@@ -201,6 +201,7 @@ is(enter('/other/lobby/', 'x' x 32)->status(), 401, 'no session');
 
 $pg->sql("update other.people set enabled = false where login = 'other-bill'");
 is(enter('/other/lobby/', $key{bill})->status(), 401, 'a user not active');
+is(join(' ', $old->recv_close()), '4403 not allowed', 'nor where it was');
 
 # the other locations have their own
 
@@ -235,3 +236,8 @@ is(enter('/wrong/default/lobby/', $key{ann})->status(), 503,
 
 $pg->sql('create view other.nowhere as select * from other.logins');
 is(enter('/wrong/table/lobby/', $key{ann})->status(), 101, 'it is made');
+
+# who is there goes with the session
+
+$pg->sql('delete from other.logins');
+is(join(' ', $ws->recv_close()), '4401 session ended', 'the session is gone');

@@ -30,14 +30,13 @@ typedef struct {
     ngx_http_fcchat_store_ask_t  *ask;
     ngx_http_fcchat_redis_get_t  *get;
     ngx_queue_t                   waiters;
+    ngx_msec_t                    asked;
     fcc_django_session_t          session;
     u_char                        digest[NGX_HTTP_FCCHAT_DIGEST];
 } ngx_http_fcchat_flight_t;
 
 
 static void ngx_http_fcchat_auth_count(ngx_http_fcchat_auth_e cached);
-static void ngx_http_fcchat_auth_digest(ngx_http_fcchat_loc_conf_t *conf,
-    ngx_str_t *schema, ngx_str_t *cookie, u_char *digest);
 static ngx_http_fcchat_auth_e ngx_http_fcchat_auth_failed(
     ngx_http_fcchat_store_rc_e rc);
 static ngx_http_fcchat_flight_t *ngx_http_fcchat_auth_flight(
@@ -59,8 +58,6 @@ static ngx_int_t ngx_http_fcchat_auth_get(ngx_http_fcchat_flight_t *f,
 static void ngx_http_fcchat_auth_got(void *data,
     ngx_http_fcchat_redis_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_auth_owner(ngx_http_fcchat_flight_t *f);
-static ngx_uint_t ngx_http_fcchat_auth_backend(ngx_http_fcchat_loc_conf_t *conf,
-    fcc_django_session_t *session);
 
 
 ngx_http_fcchat_auth_e
@@ -155,7 +152,7 @@ ngx_http_fcchat_auth_forget(ngx_http_fcchat_auth_waiter_t *w)
 }
 
 
-static void
+void
 ngx_http_fcchat_auth_digest(ngx_http_fcchat_loc_conf_t *conf,
     ngx_str_t *schema, ngx_str_t *cookie, u_char *digest)
 {
@@ -186,6 +183,7 @@ ngx_http_fcchat_auth_flight(ngx_http_fcchat_worker_t *worker,
     f->worker = worker;
     f->hub = hub;
     f->conf = conf;
+    f->asked = ngx_current_msec;
 
     f->schema.len = schema->len;
     f->schema.data = (u_char *) f + sizeof(ngx_http_fcchat_flight_t);
@@ -240,25 +238,35 @@ ngx_http_fcchat_auth_read(ngx_http_fcchat_flight_t *f,
 }
 
 
-/* django.core.cache: KEY_PREFIX:VERSION:key, of sessions.backends.cache */
-
 static ngx_int_t
 ngx_http_fcchat_auth_get(ngx_http_fcchat_flight_t *f, ngx_str_t *cookie)
 {
-    ngx_str_t  key;
+    f->get = ngx_http_fcchat_auth_cached(f->worker, f->conf, cookie,
+                                         ngx_http_fcchat_auth_got, f);
+
+    return f->get ? NGX_OK : NGX_ERROR;
+}
+
+
+/* django.core.cache: KEY_PREFIX:VERSION:key, of sessions.backends.cache */
+
+ngx_http_fcchat_redis_get_t *
+ngx_http_fcchat_auth_cached(ngx_http_fcchat_worker_t *worker,
+    ngx_http_fcchat_loc_conf_t *conf, ngx_str_t *key,
+    ngx_http_fcchat_redis_get_pt handler, void *data)
+{
+    ngx_str_t  name;
     u_char     buf[NGX_HTTP_FCCHAT_KEY_PREFIX_MAX + NGX_INT_T_LEN
                    + sizeof("::django.contrib.sessions.cache")
                    + FCC_DJANGO_KEY_MAX];
 
-    key.data = buf;
-    key.len = ngx_sprintf(buf, "%V:%ui:django.contrib.sessions.cache%V",
-                          &f->conf->key_prefix, f->conf->key_version, cookie)
-              - buf;
+    name.data = buf;
+    name.len = ngx_sprintf(buf, "%V:%ui:django.contrib.sessions.cache%V",
+                           &conf->key_prefix, conf->key_version, key)
+               - buf;
 
-    f->get = ngx_http_fcchat_redis_get(f->worker->caches[f->conf->cache], &key,
-                                       ngx_http_fcchat_auth_got, f);
-
-    return f->get ? NGX_OK : NGX_ERROR;
+    return ngx_http_fcchat_redis_get(worker->caches[conf->cache], &name,
+                                     handler, data);
 }
 
 
@@ -309,7 +317,7 @@ ngx_http_fcchat_auth_owner(ngx_http_fcchat_flight_t *f)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_fcchat_auth_backend(ngx_http_fcchat_loc_conf_t *conf,
     fcc_django_session_t *session)
 {
@@ -391,6 +399,7 @@ ngx_http_fcchat_auth_user(void *data, ngx_http_fcchat_store_answer_t *answer)
     }
 
     user.id = found->id;
+    user.asked = f->asked;
     user.staff = found->staff;
     user.len = ngx_min(found->username.len, NGX_HTTP_FCCHAT_USERNAME_MAX);
     ngx_memcpy(user.username, found->username.data, user.len);
@@ -427,11 +436,11 @@ ngx_http_fcchat_auth_done(ngx_http_fcchat_flight_t *f,
     zone = f->worker->conf->zone;
 
     if (rc == NGX_HTTP_FCCHAT_AUTH_OK) {
-        ngx_http_fcchat_cache_put(zone, f->digest, user,
+        ngx_http_fcchat_cache_put(zone, f->digest, user, f->asked,
                                   f->conf->session_cache);
 
     } else if (rc == NGX_HTTP_FCCHAT_AUTH_NONE) {
-        ngx_http_fcchat_cache_put(zone, f->digest, NULL,
+        ngx_http_fcchat_cache_put(zone, f->digest, NULL, f->asked,
                                   ngx_min(f->conf->session_cache,
                                           NGX_HTTP_FCCHAT_NEGATIVE_TIME));
     }

@@ -17,11 +17,13 @@
 
 
 #define NGX_HTTP_FCCHAT_CACHE_EVICT  16     /* entries for a new one */
+#define NGX_HTTP_FCCHAT_CACHE_DOUBTS 512    /* a power of two: one page */
 
 
 typedef struct {
     ngx_rbtree_node_t            node;          /* key: first bytes of digest */
     ngx_queue_t                  queue;
+    ngx_msec_t                   asked;         /* for what it says */
     ngx_msec_t                   expires;
     int64_t                      id;
     uint16_t                     len;
@@ -38,6 +40,11 @@ typedef struct {
     ngx_rbtree_t                 tree;
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  queue;         /* the newest first */
+
+    /* by a hash of whom or what: what was asked for before that time is not
+     * believed any more */
+
+    ngx_msec_t                  *doubts;
 } ngx_http_fcchat_cache_t;
 
 
@@ -45,6 +52,10 @@ static void ngx_http_fcchat_cache_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 static ngx_http_fcchat_cached_t *ngx_http_fcchat_cache_find(
     ngx_http_fcchat_cache_t *cache, u_char *digest);
+static ngx_uint_t ngx_http_fcchat_cache_fresh(ngx_http_fcchat_cache_t *cache,
+    ngx_http_fcchat_cached_t *e);
+static ngx_msec_t *ngx_http_fcchat_cache_doubts(ngx_http_fcchat_cache_t *cache,
+    uint64_t key);
 static void ngx_http_fcchat_cache_remove(ngx_http_fcchat_cache_t *cache,
     ngx_slab_pool_t *shpool, ngx_http_fcchat_cached_t *e);
 static ngx_http_fcchat_cached_t *ngx_http_fcchat_cache_alloc(
@@ -71,6 +82,12 @@ ngx_http_fcchat_cache_init(ngx_shm_zone_t *zone, void *data)
 
     cache = ngx_slab_alloc(shpool, sizeof(ngx_http_fcchat_cache_t));
     if (cache == NULL) {
+        return NGX_ERROR;
+    }
+
+    cache->doubts = ngx_slab_calloc(shpool, NGX_HTTP_FCCHAT_CACHE_DOUBTS
+                                            * sizeof(ngx_msec_t));
+    if (cache->doubts == NULL) {
         return NGX_ERROR;
     }
 
@@ -181,10 +198,11 @@ ngx_http_fcchat_cache_get(ngx_shm_zone_t *zone, u_char *digest,
 
     e = ngx_http_fcchat_cache_find(cache, digest);
 
-    if (e && (ngx_msec_int_t) (e->expires - ngx_current_msec) > 0) {
+    if (e && ngx_http_fcchat_cache_fresh(cache, e)) {
 
         if (e->known) {
             user->id = e->id;
+            user->asked = e->asked;
             user->staff = e->staff;
             user->len = e->len;
             ngx_memcpy(user->username, e->username, e->len);
@@ -201,9 +219,76 @@ ngx_http_fcchat_cache_get(ngx_shm_zone_t *zone, u_char *digest,
 }
 
 
+ngx_uint_t
+ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
+    ngx_msec_t asked)
+{
+    ngx_msec_t                doubt;
+    ngx_slab_pool_t          *shpool;
+    ngx_http_fcchat_cache_t  *cache;
+
+    cache = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    doubt = *ngx_http_fcchat_cache_doubts(cache, id);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return (ngx_msec_int_t) (asked - doubt) <= 0;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_cache_fresh(ngx_http_fcchat_cache_t *cache,
+    ngx_http_fcchat_cached_t *e)
+{
+    ngx_msec_t  user, digest;
+
+    user = *ngx_http_fcchat_cache_doubts(cache, e->id);
+    digest = *ngx_http_fcchat_cache_doubts(cache, e->node.key);
+
+    return (ngx_msec_int_t) (e->expires - ngx_current_msec) > 0
+           && (ngx_msec_int_t) (e->asked - user) > 0
+           && (ngx_msec_int_t) (e->asked - digest) > 0;
+}
+
+
+static ngx_msec_t *
+ngx_http_fcchat_cache_doubts(ngx_http_fcchat_cache_t *cache, uint64_t key)
+{
+    return &cache->doubts[key & (NGX_HTTP_FCCHAT_CACHE_DOUBTS - 1)];
+}
+
+
+void
+ngx_http_fcchat_cache_doubt(ngx_shm_zone_t *zone, int64_t id, u_char *digest)
+{
+    uint32_t                  key;
+    ngx_slab_pool_t          *shpool;
+    ngx_http_fcchat_cache_t  *cache;
+
+    cache = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    if (digest) {
+        ngx_memcpy(&key, digest, sizeof(uint32_t));
+        *ngx_http_fcchat_cache_doubts(cache, key) = ngx_current_msec;
+
+    } else {
+        *ngx_http_fcchat_cache_doubts(cache, id) = ngx_current_msec;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
 void
 ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
-    ngx_http_fcchat_user_t *user, ngx_msec_t ttl)
+    ngx_http_fcchat_user_t *user, ngx_msec_t asked, ngx_msec_t ttl)
 {
     size_t                     len;
     uint32_t                   key;
@@ -234,7 +319,8 @@ ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
         ngx_memcpy(&key, digest, sizeof(uint32_t));
 
         e->node.key = key;
-        e->expires = ngx_current_msec + ttl;
+        e->asked = asked;
+        e->expires = asked + ttl;
         e->known = user != NULL;
         e->id = user ? user->id : 0;
         e->staff = user ? user->staff : 0;

@@ -66,6 +66,7 @@ typedef struct ngx_http_fcchat_worker_s   ngx_http_fcchat_worker_t;
 typedef struct ngx_http_fcchat_session_s  ngx_http_fcchat_session_t;
 typedef struct ngx_http_fcchat_ctx_s      ngx_http_fcchat_ctx_t;
 typedef struct ngx_http_fcchat_tenants_s  ngx_http_fcchat_tenants_t;
+typedef struct ngx_http_fcchat_rights_s   ngx_http_fcchat_rights_t;
 
 
 /* ---- configuration ---- */
@@ -161,6 +162,7 @@ typedef struct {
 typedef struct {
     ngx_array_t                     hubs;   /* ngx_http_fcchat_hub_conf_t */
     ngx_array_t                     caches; /* ngx_http_fcchat_cache_conf_t * */
+    ngx_array_t                     chats;  /* ngx_http_fcchat_loc_conf_t * */
     ngx_uint_t                      used;   /* locations that serve anything */
     size_t                          zone_size;
     ngx_shm_zone_t                 *zone;
@@ -258,8 +260,10 @@ char *ngx_http_fcchat_conf_hub(ngx_conf_t *cf,
 char *ngx_http_fcchat_conf_cache(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *conf);
 
-/* what the session cache's digests of a location begin with */
-void ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf);
+/* what the session cache's digests of a location begin with; and the location
+ * is one of the main configuration's chats */
+char *ngx_http_fcchat_conf_salt(ngx_conf_t *cf,
+    ngx_http_fcchat_loc_conf_t *conf);
 
 
 /* ---- whose a host is ---- */
@@ -315,6 +319,7 @@ void ngx_http_fcchat_tenants_destroy(ngx_http_fcchat_tenants_t *tenants);
 
 typedef struct {
     int64_t                         id;         /* 0: a guest */
+    ngx_msec_t                      asked;      /* when, whose it is */
     unsigned                        staff:1;
     size_t                          len;
     u_char                          username[NGX_HTTP_FCCHAT_USERNAME_MAX];
@@ -337,9 +342,19 @@ ngx_int_t ngx_http_fcchat_cache_init(ngx_shm_zone_t *zone, void *data);
 ngx_http_fcchat_auth_e ngx_http_fcchat_cache_get(ngx_shm_zone_t *zone,
     u_char *digest, ngx_http_fcchat_user_t *user);
 
-/* user NULL: no valid session.  ttl in ms.  A full zone evicts its oldest. */
+/* user NULL: no valid session.  ttl in ms from asked, when its question was
+ * asked.  A full zone evicts its oldest. */
 void ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
-    ngx_http_fcchat_user_t *user, ngx_msec_t ttl);
+    ngx_http_fcchat_user_t *user, ngx_msec_t asked, ngx_msec_t ttl);
+
+/* what was asked for until now is not believed any more: of one session, or
+ * with digest NULL of one user in all tenants; of a few others, too */
+void ngx_http_fcchat_cache_doubt(ngx_shm_zone_t *zone, int64_t id,
+    u_char *digest);
+
+/* 1 when what was asked for about the user at that time is not believed */
+ngx_uint_t ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
+    ngx_msec_t asked);
 
 
 /* the user, by what is the same in all workers and after a reload */
@@ -350,11 +365,8 @@ uint64_t ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub,
 /* what a socket is counted by */
 
 typedef struct {
-    ngx_shm_zone_t                 *zone;
-    uint64_t                        user;
+    uint64_t                        user;       /* 0: is not */
     uint64_t                        addr;
-    unsigned                        by_user:1;
-    unsigned                        by_addr:1;
 } ngx_http_fcchat_counted_t;
 
 
@@ -371,7 +383,8 @@ ngx_uint_t ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key,
 void ngx_http_fcchat_count_sub(ngx_shm_zone_t *zone, uint64_t key);
 
 /* gives back what is counted; idempotent */
-void ngx_http_fcchat_uncount(ngx_http_fcchat_counted_t *counted);
+void ngx_http_fcchat_uncount(ngx_shm_zone_t *zone,
+    ngx_http_fcchat_counted_t *counted);
 
 
 /* embedded by whoever asks */
@@ -400,6 +413,19 @@ ngx_http_fcchat_auth_e ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
 
 /* stops waiting; idempotent */
 void ngx_http_fcchat_auth_forget(ngx_http_fcchat_auth_waiter_t *w);
+
+/* what a session is known by in the session cache */
+void ngx_http_fcchat_auth_digest(ngx_http_fcchat_loc_conf_t *conf,
+    ngx_str_t *schema, ngx_str_t *cookie, u_char *digest);
+
+/* asks fcchat_session_redis for the session of a key, as redis_get() does */
+ngx_http_fcchat_redis_get_t *ngx_http_fcchat_auth_cached(
+    ngx_http_fcchat_worker_t *worker, ngx_http_fcchat_loc_conf_t *conf,
+    ngx_str_t *key, ngx_http_fcchat_redis_get_pt handler, void *data);
+
+/* 1 when fcchat_auth_backends allows it */
+ngx_uint_t ngx_http_fcchat_auth_backend(ngx_http_fcchat_loc_conf_t *conf,
+    fcc_django_session_t *session);
 
 /* forgets all questions, at the worker's exit */
 void ngx_http_fcchat_auth_destroy(ngx_http_fcchat_worker_t *worker);
@@ -451,6 +477,8 @@ struct ngx_http_fcchat_worker_s {
     ngx_event_t                     close;
     ngx_queue_t                     replies;    /* sessions to flush */
     ngx_event_t                     flush;
+
+    ngx_http_fcchat_rights_t       *rights;
 
     ngx_rbtree_t                    flights;    /* questions about cookies */
     ngx_rbtree_node_t               flights_sentinel;
@@ -660,11 +688,17 @@ struct ngx_http_fcchat_session_s {
     unsigned                        failed:1;   /* it broke the protocol */
     unsigned                        deflate:4;  /* bits of our window; 0: it
                                                  * is not agreed on */
+    unsigned                        checking:1; /* its rights are asked for */
+    unsigned                        again:1;    /* and soon once more */
     uint16_t                        todo_code;
     uint16_t                        code;       /* closed with, for the log */
     uint16_t                        pending;    /* messages under way */
     uint16_t                        controls;   /* frames in this second */
     uint32_t                        due;        /* the wheel's tick */
+    uint32_t                        check;      /* of its rights: when; ms */
+    uint32_t                        mark;       /* of what gave them; 0: none */
+    uint32_t                        key_len;    /* behind addr: what to ask
+                                                 * for; 0: nothing */
 
     ngx_msec_t                      last;       /* something was read */
     ngx_msec_t                      deadline;   /* closing, or drain */
@@ -695,6 +729,10 @@ void ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx);
  */
 ngx_int_t ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s,
     ngx_str_t *since);
+
+/* the role of its user, when is_staff is this */
+void ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s,
+    ngx_uint_t staff);
 
 /* the member's lost() */
 void ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m,
@@ -732,11 +770,47 @@ void ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s);
 /* the line of fcchat_log */
 void ngx_http_fcchat_session_log(ngx_http_fcchat_session_t *s);
 
+/* ---- rights: is the session of an open socket still one ---- */
+
+/* bytes: a session's key; or a time and a hash, of a signed cookie */
+#define NGX_HTTP_FCCHAT_RIGHTS_KEY_MAX  (sizeof(int64_t) + FCC_DJANGO_HASH_MAX)
+
+/* NULL without memory */
+ngx_http_fcchat_rights_t *ngx_http_fcchat_rights_create(
+    ngx_http_fcchat_worker_t *worker);
+
+/* at exit, when no session is left */
+void ngx_http_fcchat_rights_destroy(ngx_http_fcchat_rights_t *rights);
+
+/* what has to be kept to ask again whose session it is; returns its length,
+ * at most RIGHTS_KEY_MAX, or 0 when there is nothing to ask for */
+size_t ngx_http_fcchat_rights_key(ngx_http_fcchat_ctx_t *ctx, u_char *key);
+
+/* the socket is open, by an answer to what was asked then: it will be
+ * checked */
+void ngx_http_fcchat_rights_begin(ngx_http_fcchat_session_t *s,
+    ngx_msec_t asked);
+
+/* from the wheel: asks, if it is time, and has the wheel come back for it */
+void ngx_http_fcchat_rights_due(ngx_http_fcchat_session_t *s);
+
+/* the session is about to be freed while it is asked for */
+void ngx_http_fcchat_rights_forget(ngx_http_fcchat_session_t *s);
+
+/* the hub's recheck(): of a user, or with user 0 of a session, now */
+void ngx_http_fcchat_rights_recheck(void *data, ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t user, ngx_str_t *session);
+
+
 /* ---- the wheel ---- */
 
 /* has session_tick() called at or soon after the time; replaces a former
  * one */
 void ngx_http_fcchat_wheel_set(ngx_http_fcchat_session_t *s, ngx_msec_t at);
+
+/* the same, where that is earlier than a former one */
+void ngx_http_fcchat_wheel_sooner(ngx_http_fcchat_session_t *s,
+    ngx_msec_t at);
 
 void ngx_http_fcchat_wheel_init(ngx_http_fcchat_worker_t *worker);
 

@@ -8,7 +8,7 @@
 #include <ngx_http_fcchat_client.h>
 
 
-#define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_1"
+#define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
 #define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_2"
 #define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
 
@@ -52,6 +52,9 @@ ngx_http_fcchat_create_main_conf(ngx_conf_t *cf)
         != NGX_OK
         || ngx_array_init(&cmcf->caches, cf->pool, 1,
                           sizeof(ngx_http_fcchat_cache_conf_t *))
+           != NGX_OK
+        || ngx_array_init(&cmcf->chats, cf->pool, 4,
+                          sizeof(ngx_http_fcchat_loc_conf_t *))
            != NGX_OK)
     {
         return NULL;
@@ -263,7 +266,9 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
         }
     }
 
-    ngx_http_fcchat_conf_salt(conf);
+    if (ngx_http_fcchat_conf_salt(cf, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     return ngx_http_fcchat_conf_hub(cf, conf);
 }

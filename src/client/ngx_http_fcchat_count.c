@@ -241,15 +241,16 @@ ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
 
 
 void
-ngx_http_fcchat_uncount(ngx_http_fcchat_counted_t *counted)
+ngx_http_fcchat_uncount(ngx_shm_zone_t *zone,
+    ngx_http_fcchat_counted_t *counted)
 {
-    if (counted->by_user) {
-        ngx_http_fcchat_count_sub(counted->zone, counted->user);
-        counted->by_user = 0;
+    if (counted->user) {
+        ngx_http_fcchat_count_sub(zone, counted->user);
+        counted->user = 0;
     }
 
-    if (counted->by_addr) {
-        ngx_http_fcchat_count_sub(counted->zone, counted->addr);
-        counted->by_addr = 0;
+    if (counted->addr) {
+        ngx_http_fcchat_count_sub(zone, counted->addr);
+        counted->addr = 0;
     }
 }

@@ -716,13 +716,15 @@ ngx_http_fcchat_same_str(ngx_str_t *a, ngx_str_t *b)
 }
 
 
-void
-ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf)
+char *
+ngx_http_fcchat_conf_salt(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
 {
-    size_t       i;
-    ngx_str_t   *backend;
-    ngx_uint_t   n;
-    ngx_sha1_t   sha1;
+    size_t                         i;
+    ngx_str_t                     *backend;
+    ngx_uint_t                     n;
+    ngx_sha1_t                     sha1;
+    ngx_http_fcchat_loc_conf_t   **chat;
+    ngx_http_fcchat_main_conf_t   *cmcf;
 
     /* all that decides whether a cookie is good: then a zone can be shared */
 
@@ -762,4 +764,15 @@ ngx_http_fcchat_conf_salt(ngx_http_fcchat_loc_conf_t *conf)
     }
 
     ngx_sha1_final(conf->salt, &sha1);
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
+
+    chat = ngx_array_push(&cmcf->chats);
+    if (chat == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *chat = conf;
+
+    return NGX_CONF_OK;
 }

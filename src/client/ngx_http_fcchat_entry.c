@@ -269,6 +269,7 @@ ngx_http_fcchat_stranger(ngx_http_fcchat_ctx_t *ctx, const char *text)
     }
 
     ctx->user.id = 0;
+    ctx->user.asked = ngx_current_msec;
     ctx->user.staff = 0;
     ctx->user.len = 0;
 

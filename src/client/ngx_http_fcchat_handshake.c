@@ -239,7 +239,9 @@ ngx_http_fcchat_ctx_cleanup(void *data)
         ngx_delete_posted_event(&ctx->takeover);
     }
 
-    ngx_http_fcchat_uncount(&ctx->counted);
+    if (ctx->worker) {
+        ngx_http_fcchat_uncount(ctx->worker->conf->counts, &ctx->counted);
+    }
 }
 
 
@@ -260,39 +262,32 @@ ngx_http_fcchat_known(ngx_http_fcchat_ctx_t *ctx)
 static ngx_int_t
 ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx)
 {
-    ngx_str_t                  *addr;
-    ngx_http_fcchat_counted_t  *counted;
+    uint64_t         key;
+    ngx_str_t       *addr;
+    ngx_shm_zone_t  *zone;
 
     addr = &ctx->request->connection->addr_text;
-
-    counted = &ctx->counted;
-    counted->zone = ctx->worker->conf->counts;
+    zone = ctx->worker->conf->counts;
 
     if (ctx->conf->addr_max) {
-        counted->addr = fcc_rate_hash(FCC_RATE_HASH_INIT, addr->data,
-                                      addr->len);
+        key = fcc_rate_hash(FCC_RATE_HASH_INIT, addr->data, addr->len);
 
-        if (ngx_http_fcchat_count_add(counted->zone, counted->addr,
-                                      ctx->conf->addr_max))
-        {
+        if (ngx_http_fcchat_count_add(zone, key, ctx->conf->addr_max)) {
             return NGX_BUSY;
         }
 
-        counted->by_addr = 1;
+        ctx->counted.addr = key;
     }
 
     if (ctx->conf->user_max && ctx->user.id) {
-        counted->user = ngx_http_fcchat_user_key(ctx->hub, &ctx->schema,
-                                                 ctx->user.id);
+        key = ngx_http_fcchat_user_key(ctx->hub, &ctx->schema, ctx->user.id);
 
-        if (ngx_http_fcchat_count_add(counted->zone, counted->user,
-                                      ctx->conf->user_max))
-        {
-            ngx_http_fcchat_uncount(counted);
+        if (ngx_http_fcchat_count_add(zone, key, ctx->conf->user_max)) {
+            ngx_http_fcchat_uncount(zone, &ctx->counted);
             return NGX_BUSY;
         }
 
-        counted->by_user = 1;
+        ctx->counted.user = key;
     }
 
     return NGX_OK;

@@ -96,8 +96,8 @@ ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
      * copied; the room's ref is the session's now */
 
     ctx->room = NULL;
-    ctx->counted.by_user = 0;
-    ctx->counted.by_addr = 0;
+    ctx->counted.user = 0;
+    ctx->counted.addr = 0;
     copy = *ctx;
     copy.room = s->room;
 
@@ -125,14 +125,19 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 {
     size_t                      origin;
     u_char                     *p;
+    ngx_str_t                   key;
     ngx_connection_t           *c;
     ngx_http_fcchat_session_t  *s;
+    u_char                      buf[NGX_HTTP_FCCHAT_RIGHTS_KEY_MAX];
 
     c = ctx->request->connection;
     origin = ngx_min(ctx->origin.len, NGX_HTTP_FCCHAT_ORIGIN_KEPT);
 
+    key.data = buf;
+    key.len = ngx_http_fcchat_rights_key(ctx, buf);
+
     s = ngx_calloc(sizeof(ngx_http_fcchat_session_t) + ctx->user.len
-                   + c->addr_text.len + origin, c->log);
+                   + c->addr_text.len + key.len + origin, c->log);
     if (s == NULL) {
         return NULL;
     }
@@ -157,21 +162,16 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->author.username.len = ctx->user.len;
     p = ngx_cpymem(p, ctx->user.username, ctx->user.len);
 
-    if (ctx->user.id == 0) {
-        ngx_str_set(&s->author.role, "guest");
-
-    } else if (ctx->user.staff) {
-        ngx_str_set(&s->author.role, "moderator");
-
-    } else {
-        ngx_str_set(&s->author.role, "member");
-    }
+    ngx_http_fcchat_session_role(s, ctx->user.staff);
 
     /* realip takes its address back when the request is freed */
 
     s->addr.data = p;
     s->addr.len = c->addr_text.len;
     p = ngx_cpymem(p, c->addr_text.data, c->addr_text.len);
+
+    s->key_len = key.len;
+    p = ngx_cpymem(p, key.data, key.len);
 
     s->origin.data = p;
     s->origin.len = origin;
@@ -185,6 +185,21 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->before = c->sent;
 
     return s;
+}
+
+
+void
+ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s, ngx_uint_t staff)
+{
+    if (s->author.id == 0) {
+        ngx_str_set(&s->author.role, "guest");
+
+    } else if (staff) {
+        ngx_str_set(&s->author.role, "moderator");
+
+    } else {
+        ngx_str_set(&s->author.role, "member");
+    }
 }
 
 
@@ -296,6 +311,8 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
                                       "room gone");
         return;
     }
+
+    ngx_http_fcchat_rights_begin(s, ctx->user.asked);
 
     since.len = ctx->since_len;
     since.data = ctx->since;
@@ -727,6 +744,8 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     }
 
     ngx_http_fcchat_wheel_set(s, next);
+
+    ngx_http_fcchat_rights_due(s);
 }
 
 
@@ -752,6 +771,10 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
         ngx_queue_remove(&s->reply);
     }
 
+    if (s->checking) {
+        ngx_http_fcchat_rights_forget(s);
+    }
+
     if (s->sender) {
         s->sender->session = NULL;
         ngx_http_fcchat_sender_put(s->sender);
@@ -772,7 +795,7 @@ ngx_http_fcchat_session_finish(ngx_http_fcchat_session_t *s, ngx_uint_t code)
         ngx_free(s->input);
     }
 
-    ngx_http_fcchat_uncount(&s->counted);
+    ngx_http_fcchat_uncount(s->worker->conf->counts, &s->counted);
 
     s->worker->sessions--;
 

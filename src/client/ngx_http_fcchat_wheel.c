@@ -75,6 +75,19 @@ ngx_http_fcchat_wheel_set(ngx_http_fcchat_session_t *s, ngx_msec_t at)
 }
 
 
+void
+ngx_http_fcchat_wheel_sooner(ngx_http_fcchat_session_t *s, ngx_msec_t at)
+{
+    uint32_t  tick;
+
+    tick = (at - s->worker->started) / NGX_HTTP_FCCHAT_WHEEL_TICK + 1;
+
+    if (s->wheel.next == NULL || (int32_t) (tick - s->due) < 0) {
+        ngx_http_fcchat_wheel_set(s, at);
+    }
+}
+
+
 static void
 ngx_http_fcchat_wheel_handler(ngx_event_t *ev)
 {

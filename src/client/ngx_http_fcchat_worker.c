@@ -54,8 +54,10 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
 
     worker->tenants = ngx_http_fcchat_tenants_create(log);
 
+    worker->rights = ngx_http_fcchat_rights_create(worker);
+
     if (worker->recv == NULL || worker->hubs == NULL
-        || worker->tenants == NULL)
+        || worker->tenants == NULL || worker->rights == NULL)
     {
         ngx_http_fcchat_worker_destroy(worker);
         return NULL;
@@ -95,6 +97,9 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
             return NULL;
         }
 
+        worker->hubs[i]->recheck = ngx_http_fcchat_rights_recheck;
+        worker->hubs[i]->client = worker;
+
         worker->nhubs++;
     }
 
@@ -114,6 +119,10 @@ ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker)
     }
 
     ngx_http_fcchat_auth_destroy(worker);
+
+    if (worker->rights) {
+        ngx_http_fcchat_rights_destroy(worker->rights);
+    }
 
     for (i = 0; i < worker->ncaches; i++) {
         ngx_http_fcchat_redis_cache_destroy(worker->caches[i]);
@@ -226,6 +235,12 @@ ngx_http_fcchat_worker_reason(ngx_uint_t code)
 
     case NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE:
         return "room gone";
+
+    case NGX_HTTP_FCCHAT_CLOSE_SESSION:
+        return "session ended";
+
+    case NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN:
+        return "not allowed";
 
     default:
         return "";

@@ -7,12 +7,14 @@
 
 
 #include <fcc_bus.h>
+#include <fcc_django.h>
 #include <fcc_json.h>
 
 
 #define FCC_BUS_VERSION      1
 #define FCC_BUS_DEPTH_MAX    4
 #define FCC_BUS_NUMBER_MAX   (1LL << 53)
+#define FCC_BUS_TENANT_MAX   63
 
 #define FCC_BUS_EVENT_SIZE     8
 #define FCC_BUS_REACTION_SIZE  3
@@ -68,6 +70,83 @@ fcc_bus_read(fcc_bus_t *bus, const unsigned char *data, size_t len)
     bus->root = root;
 
     return FCC_OK;
+}
+
+
+int
+fcc_bus_rights_read(fcc_bus_rights_t *r, const unsigned char *data, size_t len)
+{
+    json_t        *root, *user;
+    json_error_t   err;
+
+    memset(r, 0, sizeof(fcc_bus_rights_t));
+
+    if (len > FCC_BUS_RIGHTS_MAX) {
+        return FCC_ERROR;
+    }
+
+    root = fcc_json_load(data, len, FCC_BUS_DEPTH_MAX, 0, &err);
+
+    if (root == NULL) {
+        return FCC_ERROR;
+    }
+
+    if (fcc_json_get_string(json_object_get(root, "tenant"), &r->tenant)
+        != FCC_OK
+        || r->tenant.len == 0
+        || r->tenant.len > FCC_BUS_TENANT_MAX
+        || memchr(r->tenant.data, '\0', r->tenant.len) != NULL)
+    {
+        goto failed;
+    }
+
+    user = json_object_get(root, "user");
+
+    if (user) {
+
+        if (fcc_json_get_int(user, 1, INT64_MAX, &r->user) != FCC_OK) {
+            goto failed;
+        }
+
+    } else if (fcc_json_get_string(json_object_get(root, "session"),
+                                   &r->session)
+               != FCC_OK
+               || !fcc_django_session_key_valid(r->session.data,
+                                                r->session.len))
+    {
+        goto failed;
+    }
+
+    r->root = root;
+
+    return FCC_OK;
+
+failed:
+
+    json_decref(root);
+    memset(r, 0, sizeof(fcc_bus_rights_t));
+
+    return FCC_ERROR;
+}
+
+
+void
+fcc_bus_rights_free(fcc_bus_rights_t *r)
+{
+    json_decref(r->root);
+
+    memset(r, 0, sizeof(fcc_bus_rights_t));
+}
+
+
+void
+fcc_bus_rights(fcc_buf_t *b, const fcc_str_t *tenant, int64_t user)
+{
+    fcc_buf_lit(b, "{\"tenant\":");
+    fcc_json_string(b, tenant->data, tenant->len);
+    fcc_buf_lit(b, ",\"user\":");
+    fcc_json_int(b, user);
+    fcc_buf_lit(b, "}");
 }
 
 

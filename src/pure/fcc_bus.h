@@ -29,6 +29,7 @@
 #define FCC_BUS_EPOCH_MAX    36
 #define FCC_BUS_ITEMS_MAX    512        /* events or reactions of an envelope */
 #define FCC_BUS_SIZE_MAX     (1024 * 1024)
+#define FCC_BUS_RIGHTS_MAX   1024       /* bytes */
 
 
 typedef enum {
@@ -55,6 +56,30 @@ typedef struct {
     int64_t      stamp_id;
     fcc_str_t    username;
 } fcc_bus_reaction_t;
+
+
+/*
+ * What the site says when somebody's rights have changed; not an envelope:
+ *
+ *   {"tenant":"localhost","user":7}
+ *   {"tenant":"localhost","session":"2b1i8lnrq4y..."}
+ */
+
+typedef struct {
+    fcc_str_t    tenant;        /* 1 to 63 bytes, no NUL */
+    int64_t      user;          /* 0: none, but */
+    fcc_str_t    session;       /* a valid key */
+    void        *root;
+} fcc_bus_rights_t;
+
+
+/* FCC_OK and fcc_bus_rights_free() is due, or FCC_ERROR and it is not */
+int fcc_bus_rights_read(fcc_bus_rights_t *r, const unsigned char *data,
+    size_t len);
+
+void fcc_bus_rights_free(fcc_bus_rights_t *r);
+
+void fcc_bus_rights(fcc_buf_t *b, const fcc_str_t *tenant, int64_t user);
 
 
 /* 1 for an envelope that this worker wrote; nothing else of it is looked at */

@@ -129,7 +129,13 @@ fcc_django_session_read(const fcc_django_secrets_t *secrets,
         return FCC_ERROR;
     }
 
-    return fcc_django_payload(&s.payload, out);
+    if (fcc_django_payload(&s.payload, out) != FCC_OK) {
+        return FCC_ERROR;
+    }
+
+    out->signed_at = time;
+
+    return FCC_OK;
 }
 
 

@@ -39,6 +39,7 @@ typedef struct {
 
 typedef struct {
     int64_t         user_id;    /* valid when has_user */
+    int64_t         signed_at;  /* seconds; of FCC_DJANGO_COOKIE */
     unsigned        has_user:1; /* all three keys were there and well formed */
     size_t          backend_len;
     size_t          hash_len;

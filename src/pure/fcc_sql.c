@@ -7,6 +7,8 @@
 #include <fcc_sql.h>
 
 
+static size_t fcc_sql_piece(const unsigned char *data, size_t len, size_t i,
+    fcc_sql_t *sql);
 static int fcc_sql_letter(unsigned char c);
 static int fcc_sql_digit(unsigned char c);
 static size_t fcc_sql_quoted(const unsigned char *data, size_t len, size_t i,
@@ -22,7 +24,7 @@ static size_t fcc_sql_word(const unsigned char *data, size_t len, size_t i,
 int
 fcc_sql_scan(const unsigned char *data, size_t len, fcc_sql_t *sql)
 {
-    size_t  i, next;
+    size_t  i;
 
     memset(sql, 0, sizeof(fcc_sql_t));
 
@@ -30,50 +32,98 @@ fcc_sql_scan(const unsigned char *data, size_t len, fcc_sql_t *sql)
         return FCC_ERROR;
     }
 
-    for (i = 0; i < len; i = next) {
-        next = i + 1;
+    for (i = 0; i < len; /* void */ ) {
+        i = fcc_sql_piece(data, len, i, sql);
 
-        if (data[i] == '\'' || data[i] == '"') {
-            next = fcc_sql_quoted(data, len, i, 0);
-
-        } else if (data[i] == '-' && next < len && data[next] == '-') {
-
-            while (next < len && data[next] != '\n' && data[next] != '\r') {
-                next++;
-            }
-
-        } else if (data[i] == '/' && next < len && data[next] == '*') {
-            next = fcc_sql_comment(data, len, i);
-
-        } else if (data[i] == '$') {
-            next = (next < len && fcc_sql_digit(data[next]))
-                   ? fcc_sql_param(data, len, i, sql)
-                   : fcc_sql_dollar(data, len, i);
-
-        } else if (fcc_sql_letter(data[i])) {
-            next = fcc_sql_word(data, len, i, sql);
-
-        } else if (fcc_sql_digit(data[i])) {
-
-            /* "1e5", "0x1f": no word begins in a number */
-
-            while (next < len
-                   && (fcc_sql_digit(data[next])
-                       || fcc_sql_letter(data[next])))
-            {
-                next++;
-            }
-
-        } else if (data[i] == ';') {
-            sql->many = 1;
-        }
-
-        if (next == 0) {
+        if (i == 0) {
             return FCC_ERROR;
         }
     }
 
     return FCC_OK;
+}
+
+
+void
+fcc_sql_bind(fcc_buf_t *b, const unsigned char *data, size_t len,
+    const char *value)
+{
+    size_t     i, next;
+    fcc_sql_t  sql;
+
+    memset(&sql, 0, sizeof(fcc_sql_t));
+
+    for (i = 0; i < len; i = next) {
+        next = fcc_sql_piece(data, len, i, &sql);
+
+        if (next == 0) {
+            next = len;
+        }
+
+        if (data[i] == '$' && i + 1 < len && fcc_sql_digit(data[i + 1])) {
+            fcc_buf_put(b, value, strlen(value));
+
+        } else {
+            fcc_buf_put(b, data + i, next - i);
+        }
+    }
+}
+
+
+/* behind the piece that begins at i, or 0: it has no end */
+
+static size_t
+fcc_sql_piece(const unsigned char *data, size_t len, size_t i, fcc_sql_t *sql)
+{
+    size_t  next;
+
+    next = i + 1;
+
+    if (data[i] == '\'' || data[i] == '"') {
+        return fcc_sql_quoted(data, len, i, 0);
+    }
+
+    if (data[i] == '-' && next < len && data[next] == '-') {
+
+        while (next < len && data[next] != '\n' && data[next] != '\r') {
+            next++;
+        }
+
+        return next;
+    }
+
+    if (data[i] == '/' && next < len && data[next] == '*') {
+        return fcc_sql_comment(data, len, i);
+    }
+
+    if (data[i] == '$') {
+        return (next < len && fcc_sql_digit(data[next]))
+               ? fcc_sql_param(data, len, i, sql)
+               : fcc_sql_dollar(data, len, i);
+    }
+
+    if (fcc_sql_letter(data[i])) {
+        return fcc_sql_word(data, len, i, sql);
+    }
+
+    if (fcc_sql_digit(data[i])) {
+
+        /* "1e5", "0x1f": no word begins in a number */
+
+        while (next < len
+               && (fcc_sql_digit(data[next]) || fcc_sql_letter(data[next])))
+        {
+            next++;
+        }
+
+        return next;
+    }
+
+    if (data[i] == ';') {
+        sql->many = 1;
+    }
+
+    return next;
 }
 
 

@@ -30,5 +30,10 @@ typedef struct {
  */
 int fcc_sql_scan(const unsigned char *data, size_t len, fcc_sql_t *sql);
 
+/* writes a statement that was scanned, with value in the place of each
+ * parameter */
+void fcc_sql_bind(fcc_buf_t *b, const unsigned char *data, size_t len,
+    const char *value);
+
 
 #endif /* _FCC_SQL_H_INCLUDED_ */

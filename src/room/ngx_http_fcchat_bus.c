@@ -28,6 +28,10 @@
 
 static void ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel,
     ngx_str_t *payload);
+static void ngx_http_fcchat_bus_complain(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *payload, const char *what);
+static void ngx_http_fcchat_bus_changes(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *payload);
 static void ngx_http_fcchat_bus_events(ngx_http_fcchat_room_t *room,
     fcc_bus_t *bus);
 static void ngx_http_fcchat_bus_reactions(ngx_http_fcchat_room_t *room,
@@ -59,13 +63,19 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
     fcc_bus_t                bus;
     fcc_str_t                ch;
     ngx_uint_t               sealed;
-    const char              *end;
     ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_link_t  *link;
     ngx_http_fcchat_room_t  *room;
 
     link = data;
     hub = link->hub;
+
+    if (channel->len == hub->rights.len
+        && ngx_memcmp(channel->data, hub->rights.data, channel->len) == 0)
+    {
+        ngx_http_fcchat_bus_changes(hub, payload);
+        return;
+    }
 
     room = ngx_http_fcchat_room_by_channel(hub, channel);
 
@@ -87,15 +97,9 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
     if (!sealed
         || fcc_bus_read(&bus, payload->data, payload->len) != FCC_OK)
     {
-        end = ngx_http_fcchat_net_seldom(&hub->malformed, 1);
-
-        if (end) {
-            ngx_log_error(NGX_LOG_WARN, hub->log, 0,
-                          "fcchat bus brought %uz bytes that %s%s",
-                          payload->len, sealed ? "are no envelope"
-                                               : "have no seal of ours", end);
-        }
-
+        ngx_http_fcchat_bus_complain(hub, payload,
+                                     sealed ? "are no envelope"
+                                            : "have no seal of ours");
         return;
     }
 
@@ -125,6 +129,83 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
     }
 
     fcc_bus_free(&bus);
+}
+
+
+static void
+ngx_http_fcchat_bus_complain(ngx_http_fcchat_hub_t *hub, ngx_str_t *payload,
+    const char *what)
+{
+    const char  *end;
+
+    end = ngx_http_fcchat_net_seldom(&hub->malformed, 1);
+
+    if (end) {
+        ngx_log_error(NGX_LOG_WARN, hub->log, 0,
+                      "fcchat bus brought %uz bytes that %s%s",
+                      payload->len, what, end);
+    }
+}
+
+
+/* whoever can reach Redis can say so; a look costs little and harms nobody */
+
+static void
+ngx_http_fcchat_bus_changes(ngx_http_fcchat_hub_t *hub, ngx_str_t *payload)
+{
+    ngx_str_t         schema, session;
+    fcc_bus_rights_t  r;
+
+    if (fcc_bus_rights_read(&r, payload->data, payload->len) != FCC_OK) {
+        ngx_http_fcchat_bus_complain(hub, payload, "are no announcement");
+        return;
+    }
+
+    schema.len = r.tenant.len;
+    schema.data = r.tenant.data;
+    session.len = r.session.len;
+    session.data = r.session.data;
+
+    hub->recheck(hub->client, hub, &schema, r.user, &session);
+
+    fcc_bus_rights_free(&r);
+}
+
+
+void
+ngx_http_fcchat_bus_rights(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
+    int64_t user)
+{
+    fcc_buf_t   b;
+    fcc_str_t   tenant;
+    ngx_str_t   payload;
+    ngx_uint_t  i;
+    u_char      buf[FCC_PROTO_OVERHEAD
+                    + FCC_PROTO_EXPANSION * NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX];
+
+    ngx_str_null(&payload);
+
+    hub->recheck(hub->client, hub, schema, user, &payload);
+
+    tenant.len = schema->len;
+    tenant.data = schema->data;
+
+    fcc_buf_init(&b, buf, sizeof(buf));
+    fcc_bus_rights(&b, &tenant, user);
+
+    payload.data = b.start;
+    payload.len = b.pos - b.start;
+
+    /* all listen on all servers: the first that takes it */
+
+    for (i = 0; i < hub->nlinks; i++) {
+        if (ngx_http_fcchat_redis_publish(hub->links[i].redis, &hub->rights,
+                                          &payload)
+            == NGX_OK)
+        {
+            return;
+        }
+    }
 }
 
 

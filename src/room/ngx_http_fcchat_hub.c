@@ -159,6 +159,17 @@ ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub)
     p = ngx_sprintf(beat.data, "%V:beat:", &hub->conf->prefix);
     ngx_memcpy(p, hub->id, FCC_BUS_WORKER_LEN);
 
+    hub->rights.data = ngx_alloc(hub->conf->prefix.len + sizeof(":rights"),
+                                 hub->log);
+    if (hub->rights.data == NULL) {
+        ngx_free(beat.data);
+        return NGX_ERROR;
+    }
+
+    hub->rights.len = ngx_sprintf(hub->rights.data, "%V:rights",
+                                  &hub->conf->prefix)
+                      - hub->rights.data;
+
     for (i = 0; i < hub->conf->redis->nelts; i++) {
         link = &hub->links[i];
 
@@ -174,6 +185,13 @@ ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub)
         }
 
         hub->nlinks++;
+
+        if (ngx_http_fcchat_redis_subscribe(link->redis, &hub->rights)
+            != NGX_OK)
+        {
+            ngx_free(beat.data);
+            return NGX_ERROR;
+        }
     }
 
     ngx_free(beat.data);
@@ -250,6 +268,10 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
 
     if (hub->links) {
         ngx_free(hub->links);
+    }
+
+    if (hub->rights.data) {
+        ngx_free(hub->rights.data);
     }
 
     if (hub->scratch) {

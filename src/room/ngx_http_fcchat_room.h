@@ -125,6 +125,16 @@ struct ngx_http_fcchat_hub_s {
 
     ngx_queue_t                     stamps;     /* tables, one a schema */
 
+    ngx_str_t                       rights;     /* channel: whose to check */
+
+    /* somebody said that what this user may, or with user 0 what this session
+     * is, has changed: they are to be asked for, soon; not from inside */
+    void                          (*recheck)(void *client,
+                                        ngx_http_fcchat_hub_t *hub,
+                                        ngx_str_t *schema, int64_t user,
+                                        ngx_str_t *session);
+    void                           *client;
+
     u_char                         *scratch;    /* one encoded event */
     size_t                          scratch_size;
     ngx_http_fcchat_seldom_t        malformed;  /* what the bus brought */
@@ -478,6 +488,14 @@ void ngx_http_fcchat_bus_reaction(ngx_http_fcchat_room_t *room,
 /* our count of readers, now */
 void ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room,
     int64_t count);
+
+/*
+ * The user's rights have changed: every worker and node looks at once whether
+ * its sockets are still allowed, and asks anew at the next handshake.  Closes
+ * nobody by itself.
+ */
+void ngx_http_fcchat_bus_rights(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t user);
 
 /* the posted event of hub->publish */
 void ngx_http_fcchat_bus_publish(ngx_event_t *ev);

@@ -117,6 +117,29 @@ typedef struct {
 } ngx_http_fcchat_store_user_t;
 
 
+/* whose rights are asked for; and what was found */
+
+typedef struct {
+    ngx_str_t                       key;        /* of the session; empty: it is
+                                                 * not in the database */
+    int64_t                         user_id;
+    uint32_t                        mark;       /* of the last answer, or 0 */
+} ngx_http_fcchat_store_claim_t;
+
+
+typedef struct {
+    unsigned                        session:1;  /* there is one, alive */
+    unsigned                        user:1;     /* there is one */
+    unsigned                        active:1;
+    unsigned                        staff:1;
+    unsigned                        same:1;     /* as when the mark was given:
+                                                 * no data, no password */
+    uint32_t                        mark;
+    ngx_str_t                       data;       /* session_data */
+    ngx_str_t                       password;
+} ngx_http_fcchat_store_right_t;
+
+
 typedef struct {
     int64_t                         id;
     int64_t                         stream_id;  /* 0: NULL */
@@ -192,6 +215,7 @@ typedef struct {
     ngx_http_fcchat_store_state_t  *state;
     unsigned                        again:1;    /* moderation: the cid was
                                                  * there */
+    ngx_http_fcchat_store_right_t  *rights;     /* as they were asked for */
 } ngx_http_fcchat_store_answer_t;
 
 
@@ -300,6 +324,15 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_tenant(
 /* accounts_user by id: answer->user, active or not */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_user(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t id,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * django_session and accounts_user for many at once: answer->rights has one for
+ * each claim, in their order.  Keys are of letters and digits only.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_rights(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    ngx_http_fcchat_store_claim_t *claims, ngx_uint_t n,
     ngx_http_fcchat_store_ask_pt handler, void *data);
 
 /* chat_chatroom by name and is_active, with the head of its log (0 and the

@@ -175,6 +175,17 @@ ngx_uint_t ngx_http_fcchat_store_flag(PGresult *res, ngx_uint_t row,
     ngx_uint_t column);
 
 
+/* ours for a session and for a user */
+
+#define NGX_HTTP_FCCHAT_STORE_SESSION_SQL                                     \
+    "SELECT session_data FROM django_session "                                \
+    "WHERE session_key = $1 AND expire_date > now()"
+
+#define NGX_HTTP_FCCHAT_STORE_USER_SQL                                        \
+    "SELECT id, username, password, is_active, is_staff "                     \
+    "FROM accounts_user WHERE id = $1::bigint"
+
+
 /* look-ups: a job with its question, and what reads the answer */
 
 typedef ngx_int_t (*ngx_http_fcchat_store_read_pt)(

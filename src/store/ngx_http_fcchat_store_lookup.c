@@ -377,8 +377,7 @@ ngx_http_fcchat_store_session(ngx_http_fcchat_store_t *store,
 
     if (param == NULL
         || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_SESSION,
-                  "SELECT session_data FROM django_session "
-                  "WHERE session_key = $1 AND expire_date > now()",
+                                           NGX_HTTP_FCCHAT_STORE_SESSION_SQL,
                   1, &param)
            != NGX_OK)
     {
@@ -427,8 +426,7 @@ ngx_http_fcchat_store_user(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
 
     if (param == NULL
         || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_USER,
-                  "SELECT id, username, password, is_active, is_staff "
-                  "FROM accounts_user WHERE id = $1::bigint",
+                                           NGX_HTTP_FCCHAT_STORE_USER_SQL,
                   1, &param)
            != NGX_OK)
     {

@@ -473,6 +473,63 @@ bus_test_overflow(void)
 }
 
 
+static void
+bus_test_rights(void)
+{
+    size_t            i;
+    fcc_buf_t         b;
+    fcc_str_t         tenant;
+    unsigned char    *p;
+    fcc_bus_rights_t  r;
+
+    static const char  *const bad[] = {
+        "", "{", "[]", "7", "{}", "{\"user\":7}", "{\"tenant\":\"a\"}",
+        "{\"tenant\":\"\",\"user\":7}", "{\"tenant\":7,\"user\":7}",
+        "{\"tenant\":\"a\\u0000\",\"user\":7}",
+        "{\"tenant\":\"a\",\"user\":0}", "{\"tenant\":\"a\",\"user\":-7}",
+        "{\"tenant\":\"a\",\"user\":7.0}", "{\"tenant\":\"a\",\"user\":\"7\"}",
+        "{\"tenant\":\"a\",\"session\":\"short\"}",
+        "{\"tenant\":\"a\",\"session\":\"ABCDEFGHIJ\"}",
+        "{\"tenant\":\"a\",\"session\":7}",
+        "{\"tenant\":\"0123456789012345678901234567890123456789"
+        "012345678901234567890123\",\"user\":7}"
+    };
+
+    tenant = bus_str("a\"b");
+    fcc_buf_init(&b, bus_out, sizeof(bus_out));
+    fcc_bus_rights(&b, &tenant, 7);
+
+    is_int(fcc_bus_rights_read(&r, b.start, b.pos - b.start), FCC_OK,
+           "what is written is read");
+    is_str(r.tenant.data, r.tenant.len, "a\"b", "its tenant");
+    is_int(r.user, 7, "its user");
+    fcc_bus_rights_free(&r);
+
+    p = tap_copy("{\"x\":[1],\"tenant\":\"t\",\"session\":\"abcdefgh\"}", 43);
+    is_int(fcc_bus_rights_read(&r, p, 43), FCC_OK, "a session");
+    free(p);
+    is_int(r.user, 0, "no user");
+    is_str(r.session.data, r.session.len, "abcdefgh", "its key");
+    fcc_bus_rights_free(&r);
+
+    for (i = 0; i < BUS_COUNT(bad); i++) {
+        p = tap_copy(bad[i], strlen(bad[i]));
+        is_int(fcc_bus_rights_read(&r, p, strlen(bad[i])), FCC_ERROR, bad[i]);
+        free(p);
+    }
+
+    p = malloc(FCC_BUS_RIGHTS_MAX + 1);
+    memset(p, ' ', FCC_BUS_RIGHTS_MAX + 1);
+    memcpy(p, "{\"tenant\":\"a\",\"user\":7}", 23);
+    is_int(fcc_bus_rights_read(&r, p, FCC_BUS_RIGHTS_MAX + 1), FCC_ERROR,
+           "a long one");
+    is_int(fcc_bus_rights_read(&r, p, FCC_BUS_RIGHTS_MAX), FCC_OK,
+           "not too long");
+    fcc_bus_rights_free(&r);
+    free(p);
+}
+
+
 int
 main(void)
 {
@@ -483,6 +540,7 @@ main(void)
     bus_test_items();
     bus_test_bounds();
     bus_test_overflow();
+    bus_test_rights();
 
     return tap_done();
 }

@@ -151,6 +151,39 @@ noise(void)
 }
 
 
+static void
+binds(void)
+{
+    size_t         i;
+    fcc_buf_t      b;
+    unsigned char  out[128];
+
+    static const struct {
+        const char  *sql;
+        const char  *want;
+    } cases[] = {
+        { "$1", "c.k" },
+        { "a = $1 AND b=$1+$1", "a = c.k AND b=c.k+c.k" },
+        { "'$1' \"$1\" -- $1\n /* $1 */ $1",
+          "'$1' \"$1\" -- $1\n /* $1 */ c.k" },
+        { "$x$ $1 $x$ a$1 E'\\' $1' $1", "$x$ $1 $x$ a$1 E'\\' $1' c.k" },
+        { "SELECT 1", "SELECT 1" },
+        { "", "" }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fcc_buf_init(&b, out, sizeof(out));
+        fcc_sql_bind(&b, (const unsigned char *) cases[i].sql,
+                     strlen(cases[i].sql), "c.k");
+        is_str(out, b.pos - b.start, cases[i].want, cases[i].sql);
+    }
+
+    fcc_buf_init(&b, out, 3);
+    fcc_sql_bind(&b, (const unsigned char *) "x $1", 4, "c.k");
+    ok(b.full, "too small");
+}
+
+
 int
 main(void)
 {
@@ -158,6 +191,7 @@ main(void)
     endless();
     statements();
     noise();
+    binds();
 
     return tap_done();
 }
