@@ -23,11 +23,13 @@ select STDOUT; $| = 1;
 my $t = Test::Nginx->new()->has(qw/http map rewrite/)->plan(9);
 
 my $conf = slurp(top() . '/conf.example');
-my $source = slurp(top() . '/ngx_http_fcchat_module.c');
+my $source = join '', map { slurp(top() . "/$_") }
+                  'ngx_http_fcchat_module.c',
+                  'src/client/ngx_http_fcchat_conf.c';
 my $headers = join '', map { slurp($_) } glob(top() . '/src/*/*.h');
 
 my ($table) = $source =~ /ngx_command_t\s+\w+\[\] = \{(.*?)\n\};/s;
-my ($merge) = $source =~ /(ngx_http_fcchat_merge_loc_conf\(.*)/s;
+my ($merge) = $source =~ /.*(ngx_http_fcchat_merge_loc_conf\(.*)/s;
 
 # directive => the arguments of its entry
 

@@ -114,7 +114,6 @@ wrong('fcchat_redis_secret_file secret',
 wrong('fcchat_redis_secret_file' . ' sealed' x 9,
       'too many key files, there can be 8');
 
-for my $name (qw/ fcchat_html_escape fcchat_detach /) {
 for my $name (qw/ fcchat_html_escape fcchat_detach fcchat_deflate /) {
     wrong("$name yes", qq(invalid value "yes" in "$name" directive, it must be)
                        . ' "on" or "off"');
