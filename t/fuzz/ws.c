@@ -62,7 +62,8 @@ trace_event(trace_t *t, fcc_ws_event_t *ev, uint64_t *size)
 
     if (ev->type != FCC_WS_EV_DATA || ev->first) {
         head[0] = ev->type;
-        head[1] = ev->type == FCC_WS_EV_DATA ? ev->opcode : 0;
+        head[1] = ev->type == FCC_WS_EV_DATA
+                  ? ev->opcode | ev->deflated << 4 : 0;
         head[2] = ev->code >> 8;
         head[3] = ev->code;
 
@@ -87,7 +88,8 @@ trace_event(trace_t *t, fcc_ws_event_t *ev, uint64_t *size)
 
 
 static void
-trace(trace_t *t, const uint8_t *data, size_t size, uint32_t seed)
+trace(trace_t *t, const uint8_t *data, size_t size, uint32_t seed,
+    unsigned deflate)
 {
     size_t           n;
     uint64_t         message;
@@ -97,6 +99,7 @@ trace(trace_t *t, const uint8_t *data, size_t size, uint32_t seed)
 
     message = 0;
     fcc_ws_init(&ws, FRAME_MAX);
+    ws.deflate = deflate;
 
     while (size) {
         n = size;
@@ -151,8 +154,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pieces.len = 0;
     pieces.open = 0;
 
-    trace(&whole, data + 4, size - 4, 0);
-    trace(&pieces, data + 4, size - 4, seed | 1);
+    trace(&whole, data + 4, size - 4, 0, data[0] & 1);
+    trace(&pieces, data + 4, size - 4, seed | 1, data[0] & 1);
 
     claim(whole.len == pieces.len);
     claim(memcmp(whole.data, pieces.data, whole.len) == 0);
