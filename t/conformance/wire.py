@@ -1,7 +1,11 @@
-"""Frames of RFC 6455 as a client writes and reads them."""
+"""Frames of RFC 6455 and messages of RFC 7692, as a client has them."""
 
 import os
 import struct
+import zlib
+
+TAIL = b'\x00\x00\xff\xff'
+FRAGMENTS = 64          # of a message, at most
 
 
 def frame(opcode, payload=b'', fin=1, rsv=0):
@@ -31,16 +35,41 @@ def close(code, reason=b''):
     return struct.pack('>H', code) + reason
 
 
+def deflated(data):
+    """a message's payload that refers to none before it"""
+
+    z = zlib.compressobj(wbits=-15)
+
+    return (z.compress(data) + z.flush(zlib.Z_SYNC_FLUSH))[:-len(TAIL)]
+
+
+def inflated(data, bits):
+    """what has such a window made; no more than that is looked back into"""
+
+    z = zlib.decompressobj(-bits)
+    parts = []
+    data += TAIL
+    step = 0 if bits == 15 else 1 << bits - 1
+
+    while data:
+        parts.append(z.decompress(data, step))
+        data = z.unconsumed_tail
+
+    return b''.join(parts)
+
+
 class Broken(Exception):
     """what came is not what may come"""
 
 
 class Reader:
-    """Frames of a server: never masked, in minimal lengths, no RSV bits."""
+    """Frames of a server: never masked, in minimal lengths, no RSV bits but
+    RSV1 of a message that is compressed."""
 
-    def __init__(self, sock, early=b''):
+    def __init__(self, sock, early=b'', bits=0):
         self.sock = sock
         self.data = early
+        self.bits = bits        # of the server's window; 0: no extension
 
     def take(self, n):
         parts = [self.data]
@@ -74,7 +103,8 @@ class Reader:
                 raise Broken('the connection ends inside of a frame')
             return None
 
-        if head[0] & 0x70:
+        if head[0] & 0x30 or (head[0] & 0x40 and (not self.bits
+                                                  or head[0] & 8)):
             raise Broken('a reserved bit is set')
 
         if not head[0] & 0x80:
@@ -95,7 +125,15 @@ class Reader:
             if size < 65536:
                 raise Broken('a length that is not minimal')
 
-        return head[0] & 15, self.need(size)
+        payload = self.need(size)
+
+        if head[0] & 0x40:
+            try:
+                payload = inflated(payload, self.bits)
+            except zlib.error as e:
+                raise Broken('compressed data: %s' % e)
+
+        return head[0] & 15, payload
 
     def need(self, n):
         data = self.take(n)
