@@ -28,8 +28,7 @@ my $redis = $c->site->redis;
 
 $c->run();
 
-my $n = 0;
-my $report = $c->phase('F11 Django inserts, too', sub {
+$c->phase('F11 Django inserts, too', sub {
     my $pid = open my $psql, '|-', 'psql', '-X', '-q', '-o', '/dev/null',
                    '-v', 'ON_ERROR_STOP=1', '-d', $pg->dsn()
         or die "psql: $!\n";
@@ -41,18 +40,18 @@ my $report = $c->phase('F11 Django inserts, too', sub {
     # a row at a time, some at once, some that are rolled back
 
     while (time() < $end) {
-        print $psql insert(1);
+        print $psql $c->inserts(1);
 
-        if ($n % 20 == 0) {
-            print $psql "begin;\n", insert(3), insert(2),
+        if ($c->{inserted} % 20 == 0) {
+            print $psql "begin;\n", $c->inserts(3), $c->inserts(2),
                         "select pg_sleep(0.05);\n", "commit;\n";
         }
 
-        if ($n % 30 == 0) {
-            my $before = $n;
+        if ($c->{inserted} % 30 == 0) {
+            my $before = $c->{inserted};
 
-            print $psql "begin;\n", insert(2), "rollback;\n";
-            $n = $before;
+            print $psql "begin;\n", $c->inserts(2), "rollback;\n";
+            $c->{inserted} = $before;
         }
 
         sleep(0.02);
@@ -62,8 +61,8 @@ my $report = $c->phase('F11 Django inserts, too', sub {
     $c->more(50);
 }, delay => 1);
 
-is($pg->sql('select count(*) from fcchat_event where cid is null'), $n,
-   "all $n are numbered");
+is($pg->sql('select count(*) from fcchat_event where cid is null'),
+   $c->{inserted}, "all $c->{inserted} are numbered");
 
 my $away = $c->seconds(3);
 my $to;
@@ -83,18 +82,3 @@ $c->phase("F12 both away for $away s", sub {
 
 $c->within(5, $c->call('first_ack', after => $to)->{took},
            'acknowledged again');
-
-
-sub insert {
-    my ($rows) = @_;
-
-    my @values = map {
-        $n++;
-        "((select id from chat_chatroom where name = 'stream_1'), null,"
-        . " 'stream_1|django|$n|', 'message', false, false, now())"
-    } 1 .. $rows;
-
-    return 'insert into chat_chatmessage (room_id, user_id, content,'
-           . ' message_type, is_deleted, is_pinned, created_at) values '
-           . join(', ', @values) . ";\n";
-}

@@ -22,11 +22,11 @@ use FC::Redis;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(8 * 4 + 6);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(9 * 4 + 6);
 
-my $seed = $ENV{FC_FAULT_SEED} // time();
+my $seed = $ENV{FC_FAULT_SEED} // int(time());
 
-note("FC_FAULT_SEED=$seed");
+diag("FC_FAULT_SEED=$seed");
 
 my $redis = FC::Redis->new();
 my $proxy = FC::Proxy->new(to => '127.0.0.1:' . $redis->port(),
@@ -65,6 +65,16 @@ my $alone = Checker->new(Test::Nginx->new(), bus => 0);
 $alone->run();
 $alone->phase('F21 no bus', sub { $alone->more($alone->seconds(6) * 80) },
               delay => 0.3);
+
+# and who comes back has what it missed
+
+$alone->phase('F21 no bus, clients dropped', sub {
+    for (1 .. 3) {
+        $alone->call('drop', n => 12);
+        $alone->more(40);
+        $alone->wait('ready') // die "not all came back\n";
+    }
+}, delay => 1, ended => qr/^dropped$/);
 
 
 # In the proxy's process.  What a subscriber is told goes through the mill; the

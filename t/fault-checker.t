@@ -42,7 +42,7 @@ my @v1 = sort keys %kinds;
 my @old = qw/ drop repeat swap text exchange stall /;
 my $seed = $ENV{FC_FAULT_SEED} // time();
 
-note("FC_FAULT_SEED=$seed");
+diag("FC_FAULT_SEED=$seed");
 srand($seed);
 
 my @seeded = ((map { [$_, 'v1'], [$_, 'v1'] } @v1), map { [$_, 'old'] } @old);

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# One fault after the other, and two at once, drawn from a seed.
+# One fault after the other, and two at once, drawn from a seed: what happens in
+# a round depends on the seed and its number alone.
 #
 #     FC_FAULT_SEED=N       the same faults again
 #     FC_FAULT_SECONDS=N    for so long (20)
@@ -18,6 +19,7 @@ use Test::Nginx;
 use Time::HiRes qw/ sleep time /;
 
 use Checker;
+use FC::Crowd;
 use FC::Util qw/ slurp wait_for workers /;
 
 select STDERR; $| = 1;
@@ -25,15 +27,16 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 1 + 2);
 
-my $seed = $ENV{FC_FAULT_SEED} // time() ^ $$;
+my $seed = $ENV{FC_FAULT_SEED} // int(time()) ^ $$;
 
-note("FC_FAULT_SEED=$seed");
-srand($seed);
+# prove shows no notes, and without it nothing can be done again
+
+diag("FC_FAULT_SEED=$seed");
 
 my $c = Checker->new($t, main => 'worker_shutdown_timeout 20s;');
 my $pg = $c->site->pg;
 my $redis = $c->site->redis;
-my ($killed, @done) = (0);
+my ($killed, $lock, @done) = (0);
 
 # to what it happens, what happens, and what makes it good again
 
@@ -49,6 +52,7 @@ my @faults = (
         kill 'HUP', $pid;
     }],
     ['clients', 'clients dropped', sub { $c->call('drop', n => int rand 20) }],
+    ['clients', 'readers stop', sub { reading(0) }, sub { reading(1) }],
     ['redis', 'redis killed', sub { $redis->kill9() },
      sub { $redis->start() }],
     ['redis', 'redis stopped', sub { $redis->pause() },
@@ -56,6 +60,16 @@ my @faults = (
     ['redis', 'subscribers killed', sub {
         $redis->cmd(qw/ CLIENT KILL TYPE pubsub /);
     }],
+    ['redis', 'redis flushed', sub { $redis->cmd('FLUSHALL') }],
+    ['redis', 'redis wants a password', sub {
+        $redis->cmd(qw/ CONFIG SET requirepass another /);
+        $redis->cmd('CLIENT', 'KILL', 'TYPE', $_) for qw/ pubsub normal /;
+    }, sub { $redis->cmd('CONFIG', 'SET', 'requirepass', '') }],
+    ['redis', 'redis has no place', sub {
+        $redis->cmd(qw/ CONFIG SET maxclients 1 /);
+        $redis->cmd('CLIENT', 'KILL', 'TYPE', $_) for qw/ pubsub normal /;
+    }, sub { $redis->cmd(qw/ CONFIG SET maxclients 1000 /) }],
+    ['redis', 'the bus repeats, backwards', \&backwards],
     ['postgres', 'postgres restarted', sub { $pg->stop('immediate') },
      sub { $pg->start() }],
     ['postgres', 'postgres killed', sub { $pg->kill9() },
@@ -63,6 +77,15 @@ my @faults = (
     ['postgres', 'postgres stopped', sub { $pg->pause() },
      sub { $pg->resume() }],
     ['postgres', 'backends terminated', sub { $pg->drop_connections() }],
+    ['postgres', 'postgres read-only', sub { $c->read_only('on') },
+     sub { $c->read_only('off') }],
+    ['postgres', 'the heads held', sub {
+        $lock = FC::Crowd->lock($pg);
+        $lock->say('do $$ begin perform from fcchat_head for update; end $$;');
+    }, sub { $lock->release() }],
+    ['postgres', 'Django inserts', sub {
+        $pg->sql($c->inserts(1 + int rand 20));
+    }],
 );
 
 $c->run();
@@ -70,8 +93,11 @@ $c->run();
 $c->phase("F22 a mixture, seed $seed", sub {
     my $end = time() + $c->seconds(20);
 
-    while (time() < $end) {
+    for (my $round = 0; time() < $end; $round++) {
+        srand($seed + $round);
+
         my @some = map { $faults[rand @faults] } 1 .. 1 + int rand 2;
+        my ($pause, $more) = (rand 1.5, 20 + int rand 60);
         my %seen;
 
         # one of a kind, as one that is stopped answers nobody
@@ -85,22 +111,48 @@ $c->phase("F22 a mixture, seed $seed", sub {
             $fault->[2]->();
         }
 
-        sleep(rand 1.5) if grep { $_->[3] } @some;
+        sleep($pause) if grep { $_->[3] } @some;
         $_->[3] && $_->[3]->() for @some;
 
         $c->call('away', from => $from, to => time());
-        $c->more(20 + int rand 60) or die "nothing is acknowledged after "
-                                          . join(', ', @done) . "\n";
+        $c->more($more) or die "nothing is acknowledged after "
+                               . join(', ', @done) . "\n";
     }
 
     defined $c->wait('ready') or die "not all came back\n";
     wait_for(sub { !grep { workers($_) != 2 } $c->nodes() }, 10);
-}, delay => 5, ended => qr/^(?:1006|1012|refused|dropped|status 503)$/,
-   errors => qr/^unavailable$/)
-    or diag("FC_FAULT_SEED=$seed: @done");
+}, delay => 5, errors => qr/^unavailable$/,
+   ended => qr/^(?:1006|1012|4008|refused|dropped|status 503)$/);
 
 note(join ', ', @done);
+diag("FC_FAULT_SEED=$seed: " . join ', ', @done)
+    if !Test::More->builder->is_passing();
 
 $_->stop() for $c->nodes();
 is($c->forgive(qr/\[alert\].*worker process \d+ exited on signal 9/), $killed,
    "$killed workers were killed");
+
+
+sub reading {
+    my ($on) = @_;
+
+    $c->call('reading', name => 'stream_1-r1',
+             on => $on ? JSON::PP::true : JSON::PP::false);
+
+    return;
+}
+
+
+# The last few of what was published come once more, the other way round.
+
+sub backwards {
+    my ($room) = grep { /:room:/ } @{$redis->cmd(qw/ PUBSUB CHANNELS * /)};
+    my $spy = $redis->client();
+    my (@all, @m);
+
+    $spy->cmd('SUBSCRIBE', $room);
+    push @all, $m[1] while @all < 5 && (@m = $spy->message(1));
+    $redis->cmd('PUBLISH', $room, $_) for reverse @all;
+
+    return;
+}

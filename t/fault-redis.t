@@ -23,7 +23,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)
-    ->plan(10 * 4 + 7 * 3 + 2 + 2);
+    ->plan(10 * 4 + 7 * 3 + 1 + 2 + 2);
 
 my $c = Checker->new($t);
 my $redis = $c->site->redis;
@@ -38,11 +38,22 @@ for my $away (0.1, 1, $c->seconds(4)) {
     });
 }
 
+# half-open: nobody says that it is gone
+
+my $noticed;
+
 changed('F5 redis stopped for ' . $c->seconds(4) . ' s', sub {
+    my $lost = () = $c->logged(qr/fcchat redis .* is lost/);
+    my $start = time();
+
     $redis->pause();
-    sleep($c->seconds(4));
+    wait_for(sub { $lost + 4 <= (() = $c->logged(qr/redis .* is lost/)) }, 10)
+        and $noticed = time() - $start;
+    sleep($start + $c->seconds(4) - time()) if time() < $start + $c->seconds(4);
     $redis->resume();
 });
+
+$c->within(3, $noticed, 'F5 redis stopped: noticed');
 
 changed('F6 subscribers killed', sub {
     $redis->cmd(qw/ CLIENT KILL TYPE pubsub /);

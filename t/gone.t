@@ -13,6 +13,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
+use Time::HiRes qw/ time /;
 
 use FC::Crowd qw/ gather texts /;
 use FC::Site;
@@ -118,6 +119,7 @@ sub waiting {
         my $name = "$path $table" . ($reset ? ' reset' : '');
         my $room = 'stream_' . ($rooms++ % 19 + 2);
         my $lock = FC::Crowd->lock($pg, $table);
+        my $start = time();
 
         my @ws = map {
             gone($path, room => $room, nowait => 1, first => FC::WS::frame(
@@ -132,7 +134,8 @@ sub waiting {
 
         $lock->release();
 
-        is($ws[2]->handshake()->status(), 101, "$name: another gets in");
+        is($ws[2]->handshake()->status(), 101, "$name: another gets in")
+            or diag('it has waited for ' . (time() - $start) . ' s');
         is($ws[2]->recv_until(sub { $_[0]{type} eq 'ack' })->{seq}, 1,
            "$name: and is alone");
         $ws[2]->drop($reset);

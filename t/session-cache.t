@@ -14,6 +14,7 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use FC::Crowd;
 use FC::Queries;
 use FC::Site;
 use FC::Util qw/ log_lines slurp wait_for workers /;
@@ -58,13 +59,19 @@ my $alice = $site->cookie('alice');
 
 is(enter('/ws/chat', $alice), 101, 'the first');
 
-my @all = crowd(40, 8081, $alice);
+my (@all, %pids);
+my $refused = 0;
 
-is(grep({ $_->status() == 101 } @all), 40, 'the others');
-drop(@all);
+wait_for(sub {
+    @all = crowd(40, 8081, $alice);
+    $refused += grep { $_->status() != 101 } @all;
+    drop(@all);
+    %pids = map { $_ => 1 } split /\n/, slurp($t->testdir() . '/pids.log');
 
-my %pids = map { $_ => 1 } split /\n/, slurp($t->testdir() . '/pids.log');
+    return keys %pids == 2;
+});
 
+is($refused, 0, 'the others');
 is(keys %pids, 2, 'both workers had some');
 is($queries->count($SESSION), 1, 'one question for both workers');
 is($queries->count($USER), 1, 'and one for the user');
@@ -72,13 +79,12 @@ is($queries->count($USER), 1, 'and one for the user');
 # one in flight: PostgreSQL does not answer until a crowd is waiting
 
 my $bob = $site->cookie('bob');
-my $lock = lock_table('django_session');
+my $lock = FC::Crowd->lock($pg, 'django_session');
 
 $queries->since();
 @all = crowd(40, 8080, $bob, 'nowait');
-ok(wait_for(\&blocked), 'PostgreSQL is waiting');
-print {$lock} "commit;\n";
-close $lock;
+ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'PostgreSQL is waiting');
+$lock->release();
 
 $_->handshake() for @all;
 is(grep({ $_->status() == 101 } @all), 40, 'a crowd that had to wait');
@@ -90,13 +96,12 @@ drop(@all);
 
 my $carol = $site->cookie('carol');
 
-$lock = lock_table('django_session');
+$lock = FC::Crowd->lock($pg, 'django_session');
 $queries->since();
 @all = crowd(20, 8080, $carol, 'nowait');
-ok(wait_for(\&blocked), 'PostgreSQL is waiting again');
+ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'PostgreSQL is waiting again');
 drop(@all);
-print {$lock} "commit;\n";
-close $lock;
+$lock->release();
 ok(wait_for(sub { $queries->count($USER) >= 1 }), 'it goes on without them');
 is(enter('/ws/chat', $carol), 101, 'and the outcome was kept');
 cmp_ok($queries->count($SESSION), '<=', 2, 'with no other question');
@@ -203,32 +208,4 @@ sub drop {
     $_->drop() for @_;
 
     return;
-}
-
-
-# Holds the table until "commit" is written to what is returned.
-
-sub lock_table {
-    my ($table) = @_;
-
-    open my $fh, '|-', 'psql', '-X', '-q', '-d', $pg->dsn()
-        or die "can't run psql: $!\n";
-
-    $fh->autoflush(1);
-    print {$fh} "begin; lock table localhost.$table;\n";
-
-    wait_for(sub {
-        $pg->sql("select count(*) from pg_locks where granted and mode = "
-                 . "'AccessExclusiveLock' and relation = "
-                 . "'localhost.$table'::regclass");
-    }) or die "no lock\n";
-
-    return $fh;
-}
-
-
-sub blocked {
-    return $pg->sql("select count(*) from pg_stat_activity "
-                    . "where datname = current_database() "
-                    . "and wait_event_type = 'Lock'");
 }

@@ -15,8 +15,9 @@ package Checker;
 # Before a phase all clients are in and what was said is delivered.  After its
 # code the senders stop, what they said is settled, and the clients' notes are
 # compared with PostgreSQL.  A phase is four tests: the senders went on, no
-# anomaly, no end of a connection, reset or error but those that are allowed,
-# and the longest delay from commit to delivery is within the bound.
+# anomaly, no end of a connection, reset or error but those that are allowed (a
+# pattern, or a function that knows it afterwards), and the longest delay from
+# commit to delivery is within the bound.
 #
 # Anomalies are counted strictly.  Bounds are times FC_FAULT_TOLERANCE (2, for
 # machines that do other things as well; 1 to measure), times 4 under the
@@ -58,7 +59,7 @@ sub new {
     my $self = bless {
         nodes => 2, senders => 8, rate => 10, readers => 24, old => 4,
         others => 3, size => 0, workers => 2, %o,
-        owner => $$, t => [ $t ], site => [],
+        owner => $$, t => [ $t ], site => [], inserted => 0,
     }, $class;
 
     my %site = map { $_ => $o{$_} }
@@ -258,6 +259,37 @@ sub tails {
 }
 
 
+# A statement by which Django inserts so many rows; {inserted} counts them.
+
+sub inserts {
+    my ($self, $rows) = @_;
+
+    my @values = map {
+        my $n = ++$self->{inserted};
+
+        "((select id from chat_chatroom where name = 'stream_1'), null,"
+        . " 'stream_1|django|$n|', 'message', false, false, now())"
+    } 1 .. $rows;
+
+    return 'insert into chat_chatmessage (room_id, user_id, content,'
+           . ' message_type, is_deleted, is_pinned, created_at) values '
+           . join(', ', @values) . ";\n";
+}
+
+
+# Whether PostgreSQL writes for anybody.
+
+sub read_only {
+    my ($self, $on) = @_;
+
+    $self->{pg}->sql('set default_transaction_read_only = off; alter system'
+                     . " set default_transaction_read_only = $on;"
+                     . ' select pg_reload_conf()');
+
+    return;
+}
+
+
 # Everything that was stored, in a file for checker.py.
 
 sub ledger {
@@ -341,7 +373,7 @@ sub phase {
         or Test::More::diag($json->encode($report->{by}));
 
     my %unwanted = map {
-        my $allowed = $bound{$_};
+        my $allowed = ref $bound{$_} eq 'CODE' ? $bound{$_}->() : $bound{$_};
         my $counts = $report->{$_};
 
         map { ($_ => $counts->{$_}) }

@@ -117,8 +117,8 @@ sub sends {
 }
 
 
-sub lock {
-    my ($class, $pg, @tables) = @_;
+sub psql {
+    my ($class, $dsn) = @_;
 
     my $self = bless { owner => $$ }, $class;
 
@@ -126,7 +126,17 @@ sub lock {
 
     $self->{pid} = open2($self->{out}, $self->{in}, 'setpriv', '--pdeathsig',
                          'KILL', 'psql', '-X', '-A', '-t', '-q', '-v',
-                         'ON_ERROR_STOP=1', '-d', $pg->dsn());
+                         'ON_ERROR_STOP=1', '-d', $dsn);
+
+    return $self;
+}
+
+
+sub lock {
+    my ($class, $pg, @tables) = @_;
+
+    my $self = $class->psql($pg->dsn());
+
     $self->say('begin;', map { "lock table $_;" } @tables);
 
     return $self;
@@ -171,14 +181,28 @@ sub DESTROY {
 }
 
 
-# How many of the site's connections wait for a lock.
+# How many of the site's connections wait for a lock.  They do for a quarter of
+# a second, with pauses: a psql that has to be started each time may miss it.
 
 sub blocked {
     my ($class, $pg) = @_;
 
-    return $pg->sql('select count(*) from pg_stat_activity'
-                    . " where wait_event_type = 'Lock'"
-                    . ' and datname = current_database()');
+    my $watch = $pg->{watch} //= $class->psql($pg->dsn('unix', 'postgres'));
+
+    local $SIG{PIPE} = 'IGNORE';
+
+    print {$watch->{in}} 'select count(*) from pg_stat_activity where'
+                         . " wait_event_type = 'Lock' and datname = '"
+                         . $pg->name() . "';\n";
+    $watch->{in}->flush();
+
+    my $n = readline $watch->{out};
+
+    # the server was another one; the next call asks this one
+
+    delete $pg->{watch} if !defined $n;
+
+    return $n // 0;
 }
 
 
