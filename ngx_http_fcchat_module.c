@@ -113,6 +113,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       (void *) NGX_HTTP_FCCHAT_ECHO },
 
+    /* serves the HTTP API here; needs what "fcchat" needs */
+    { ngx_string("fcchat_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_fcchat_set_service,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      (void *) NGX_HTTP_FCCHAT_API },
+
     /* tells what is counted, as JSON, Prometheus's text or a page */
     { ngx_string("fcchat_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
@@ -208,7 +216,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_1MORE,
       ngx_http_fcchat_set_secret,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_fcchat_loc_conf_t, secrets),
       NULL },
 
     /* Django's SESSION_ENGINE */
@@ -330,6 +338,30 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, reaction_rate),
       &ngx_http_fcchat_reaction_rate_default },
+
+    /* how often a user may ask the API, and an address without one */
+    { ngx_string("fcchat_api_rate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, api_rate),
+      &ngx_http_fcchat_api_rate_default },
+
+    /* files with secrets of the site's own back end, one line each */
+    { ngx_string("fcchat_api_secret_file"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_1MORE,
+      ngx_http_fcchat_set_secret,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, api_secrets),
+      NULL },
+
+    /* Django's CSRF_COOKIE_NAME */
+    { ngx_string("fcchat_csrf_cookie"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, csrf_cookie),
+      &ngx_http_fcchat_token_post },
 
     /* open sockets of a user and of an address: "user=10", "ip=100" */
     { ngx_string("fcchat_connections"),

@@ -52,7 +52,8 @@ is(join(' ', sort grep { !$entries{$_} } keys %example), '',
 # what stands there without "#" is what has no default, or shows more
 
 is(join(' ', sort grep { $example{$_}[0] eq '' } keys %example),
-   'fcchat fcchat_echo fcchat_postgres fcchat_redis fcchat_redis_secret_file'
+   'fcchat fcchat_api fcchat_api_secret_file fcchat_echo fcchat_postgres'
+   . ' fcchat_redis fcchat_redis_secret_file'
    . ' fcchat_room fcchat_secret_key_file fcchat_session_redis fcchat_status'
    . ' fcchat_tenant_tables',
    'all others are commented out');
@@ -84,7 +85,7 @@ is(join('', @wrong), '', 'the defaults are those of the sources');
 
 # nginx -t, with what a test has in place of what a site has
 
-for my $name (qw/ secret_key redis_secret /) {
+for my $name (qw/ secret_key redis_secret api_secret /) {
     $t->write_file($name, 's' x 32 . "\n");
     chmod 0600, $t->testdir() . "/$name";
 }
@@ -125,10 +126,15 @@ sub checked {
 sub default_of {
     my ($field) = @_;
 
-    my ($default) = $merge =~ /ngx_conf_merge_\w+\(conf->$field, prev->$field,
+    my ($default) = $merge =~ /ngx_conf_merge_\w+\(conf->$field,\s+prev->$field,
                                \s*(.*?)\);/sx or return undef;
 
     return $1 if $default =~ /^"(.*)"$/;
+
+    if ($default =~ /^&(\w+)$/ && $source =~ /\b$1 = \{ (\d+), (\d+) \};/) {
+        return 1000000 / $1 . "r/s burst=$2";
+    }
+
     return $default if $default !~ /^[\d *]+$/;
 
     my $n = 1;
@@ -162,10 +168,10 @@ sub plain {
     }
 
     if ($entry =~ /_enum_slot.*&(\w+)/s) {
-        my ($values) = $source =~ /\b$1\[\] = \{(.*?)\};/s;
+        my ($enum) = $source =~ /\b$1\[\] = \{(.*?)\};/s;
 
-        return $values =~ /ngx_string\("\Q$value\E"\), (\w+)/ ? $1 : $value;
+        return $enum =~ /ngx_string\("\Q$value\E"\), (\w+)/ ? $1 : $value;
     }
 
-    return $value;
+    return $value eq '""' ? '' : $value;
 }

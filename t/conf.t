@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(299);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(325);
 
 my $d = $t->testdir();
 
@@ -143,7 +143,7 @@ wrong('fcchat_history 1001', 'value must be between 0 and 1000');
 wrong('fcchat_history x', '"fcchat_history" directive must have a number');
 right("fcchat_history $_") for 0, 1000;
 
-for my $name (qw/ fcchat_rate fcchat_reaction_rate /) {
+for my $name (qw/ fcchat_rate fcchat_reaction_rate fcchat_api_rate /) {
     wrong("$name $_", sprintf('invalid rate "%s", it must be "off" or as'
                               . ' "5r/s" or "30r/m", up to 1000000',
                               (split)[0]))
@@ -184,6 +184,8 @@ right('fcchat_redis_prefix site:chat');
 wrong("fcchat_session_cookie \"$_\"", qq("$_" is no name of a cookie))
     for '', 'a b', 'a=b', 'a,b', "\x{7f}";
 right('fcchat_session_cookie __Host-session');
+wrong('fcchat_csrf_cookie "a b"', '"a b" is no name of a cookie');
+right('fcchat_csrf_cookie __Host-csrf');
 
 # the Origin
 
@@ -265,6 +267,9 @@ wrong('fcchat_secret_key_file .', qq(could not read key file "$d/."));
 wrong('fcchat_secret_key_file ' . 'secret ' x 9, 'too many key files, there'
       . ' can be 8', 'nine key files');
 right('fcchat_secret_key_file secret old', 'a key and a fallback');
+wrong('fcchat_api_secret_file empty', qq(key file "$d/empty" must have a key in)
+      . ' its first line');
+right('fcchat_api_secret_file secret old', 'a secret and the one before');
 
 like(said(http => 'fcchat_secret_key_file open;'),
      qr/^nginx:\ \[warn\]\ key\ file\ "\Q$d\E\/open"\ can\ be
@@ -328,7 +333,8 @@ right('fcchat_auth_backends a.B c.D');
 
 wrong('fcchat', '"fcchat" directive is not allowed here', undef, $_)
     for qw/ http server /;
-wrong('fcchat_echo', '"fcchat_echo" directive is not allowed here');
+wrong($_, qq("$_" directive is not allowed here))
+    for qw/ fcchat_echo fcchat_api /;
 wrong('fcchat_zone 1m', '"fcchat_zone" directive is not allowed here', undef,
       $_) for qw/ server location /;
 wrong('fcchat on', 'invalid number of arguments in "fcchat" directive', undef,
@@ -346,7 +352,9 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_rate off',
            'fcchat_connections ip=5',
-           'fcchat_reaction_rate 5r/s', 'fcchat_session_redis unix:/x',
+           'fcchat_reaction_rate 5r/s', 'fcchat_api_rate 5r/s',
+           'fcchat_api_secret_file secret', 'fcchat_csrf_cookie x',
+           'fcchat_session_redis unix:/x',
            'fcchat_guests read', 'fcchat_session_key_prefix x',
            'fcchat_session_key_version 2', 'fcchat_handshake_timeout 5s',
            'fcchat_redis_secret_file sealed');
@@ -360,8 +368,8 @@ for my $directive (@all) {
 
 wrong("$ready fcchat; fcchat", '"fcchat" directive is duplicate', undef,
       'location');
-wrong("$ready fcchat; fcchat_echo", '"fcchat_echo" directive is duplicate',
-      undef, 'location');
+wrong("$ready fcchat; $_", qq("$_" directive is duplicate), undef,
+      'location') for qw/ fcchat_echo fcchat_api /;
 
 is(tested(http => join(' ', map { "$_;" } @all),
           server => join(' ', map { "$_;" } grep { !/_zone/ } @all),
@@ -392,6 +400,13 @@ is(tested(http => 'fcchat_tenant domain;',
           location => "$ready fcchat; fcchat_tenant x;"), 'ok',
    'a schema below "domain"');
 is(tested(location => 'fcchat_echo;'), 'ok', 'an echo needs none');
+like(tested(location => 'fcchat_api;'),
+     qr/"fcchat_api" in location "\/x\/" needs "fcchat_postgres"/,
+     'an API does');
+like(tested(location => "$pg; fcchat_api;"),
+     qr/"fcchat_api" in location "\/x\/" needs "fcchat_secret_key_file"/,
+     'and a key');
+is(tested(location => "$ready fcchat_api;"), 'ok', 'an API');
 
 is(tested(http => $ready, location => 'fcchat;'), 'ok', 'from http');
 is(tested(server => $ready, location => 'fcchat;'), 'ok', 'from server');

@@ -108,6 +108,12 @@ ngx_http_fcchat_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         return NGX_OK;
 
     case NGX_HTTP_FCCHAT_VAR_PROTOCOL:
+        if (ctx->api) {
+            v->len = sizeof("api") - 1;
+            v->data = (u_char *) "api";
+            return NGX_OK;
+        }
+
         v->len = ctx->v1 ? sizeof("fcchat.v1") - 1 : sizeof("old") - 1;
         v->data = (u_char *) (ctx->v1 ? "fcchat.v1" : "old");
         return NGX_OK;

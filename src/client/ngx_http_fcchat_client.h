@@ -74,7 +74,8 @@ typedef struct ngx_http_fcchat_rights_s   ngx_http_fcchat_rights_t;
 typedef enum {
     NGX_HTTP_FCCHAT_CHAT = 1,
     NGX_HTTP_FCCHAT_ECHO,
-    NGX_HTTP_FCCHAT_STATUS
+    NGX_HTTP_FCCHAT_STATUS,
+    NGX_HTTP_FCCHAT_API
 } ngx_http_fcchat_service_e;
 
 
@@ -144,6 +145,9 @@ typedef struct {
     ngx_flag_t                      deflate;
     fcc_rate_t                     *rate;       /* of messages; NULL: off */
     fcc_rate_t                     *reaction_rate;
+    fcc_rate_t                     *api_rate;
+    fcc_django_secrets_t           *api_secrets;    /* or NULL */
+    ngx_str_t                       csrf_cookie;
     ngx_uint_t                      user_max;   /* sockets; 0: off */
     ngx_uint_t                      addr_max;
     ngx_msec_t                      handshake;  /* ms, from its headers on */
@@ -179,6 +183,7 @@ extern ngx_module_t  ngx_http_fcchat_module;
 /* of fcchat_rate and fcchat_reaction_rate */
 extern fcc_rate_t  ngx_http_fcchat_rate_default;
 extern fcc_rate_t  ngx_http_fcchat_reaction_rate_default;
+extern fcc_rate_t  ngx_http_fcchat_api_rate_default;
 
 
 /* the values of a level, not set, and how one inherits those of its parent */
@@ -483,6 +488,11 @@ struct ngx_http_fcchat_worker_s {
     ngx_rbtree_t                    flights;    /* questions about cookies */
     ngx_rbtree_node_t               flights_sentinel;
 
+    ngx_uint_t                      asking;     /* requests of the API */
+    void                           *totals;     /* who waits for totals of
+                                                 * reactions, or NULL */
+    ngx_uint_t                      totalling;  /* 1: they are asked for */
+
     ngx_http_fcchat_tenants_t      *tenants;
     ngx_http_fcchat_redis_cache_t **caches;     /* as conf->caches */
     ngx_uint_t                      ncaches;
@@ -523,6 +533,9 @@ struct ngx_http_fcchat_ctx_s {
     ngx_str_t                       key;
     fcc_deflate_offer_t             deflate;
     unsigned                        v1:1;
+    unsigned                        api:1;
+    unsigned                        server:1;   /* the site's back end: no
+                                                 * session is looked for */
     unsigned                        pending:1;      /* r->main->count is held */
     unsigned                        holding:1;      /* the wheel's timer */
     ngx_uint_t                      code;           /* close with, after 101 */
@@ -581,6 +594,9 @@ ngx_int_t ngx_http_fcchat_handler(ngx_http_request_t *r);
 /* that of "fcchat_status" */
 ngx_int_t ngx_http_fcchat_status(ngx_http_request_t *r);
 
+/* that of "fcchat_api" */
+ngx_int_t ngx_http_fcchat_api(ngx_http_request_t *r);
+
 /* what a handshake asks for, read from its headers */
 
 typedef struct {
@@ -603,9 +619,36 @@ typedef struct {
 void ngx_http_fcchat_headers(ngx_http_request_t *r, ngx_str_t *cookie,
     ngx_http_fcchat_headers_t *h);
 
+/* the value of a cookie as Django reads it, or data NULL */
+void ngx_http_fcchat_headers_cookie(ngx_http_request_t *r, ngx_str_t *cookie,
+    ngx_str_t *value);
+
+/* the last header of that name, or data NULL */
+void ngx_http_fcchat_headers_get(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* a header of the answer, or NULL; both strings live as long as the request */
+ngx_table_elt_t *ngx_http_fcchat_headers_push(ngx_http_request_t *r,
+    const char *name, const char *value);
+
+/* the same: NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_fcchat_headers_add(ngx_http_request_t *r,
+    const char *name, const char *value);
+
 /* NGX_OK, or the status to refuse with */
 ngx_int_t ngx_http_fcchat_origin_check(ngx_http_request_t *r,
     ngx_http_fcchat_loc_conf_t *conf, ngx_http_fcchat_headers_t *h);
+
+/* 1 when the request came over TLS */
+ngx_uint_t ngx_http_fcchat_tls(ngx_http_request_t *r);
+
+/* 1 when it is the request's own scheme, host and port */
+ngx_uint_t ngx_http_fcchat_origin_same(ngx_http_request_t *r,
+    fcc_origin_t *origin);
+
+/* 1 when fcchat_origin lists it */
+ngx_uint_t ngx_http_fcchat_origin_listed(ngx_http_fcchat_loc_conf_t *conf,
+    fcc_origin_t *origin);
 
 /*
  * Answers with a status, a short body and the headers that go with it, or as
@@ -841,6 +884,11 @@ void ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason);
  */
 ngx_int_t ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
     ngx_uint_t limit);
+
+/* an event's JSON as fcchat.v1 has it, in the hub's scratch buffer; 0 without
+ * memory */
+size_t ngx_http_fcchat_history_event(ngx_http_fcchat_room_t *room,
+    fcc_event_t *e, u_char **json);
 
 /* the first frame of fcchat.v1 */
 void ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s);

@@ -9,7 +9,7 @@
 
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
-#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_2"
+#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_3"
 #define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
 
 
@@ -17,10 +17,11 @@ static char *ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *prev, ngx_http_fcchat_loc_conf_t *conf);
 
 
-/* 5r/s burst=10, and 10r/s burst=20; the interval is in us */
+/* 5r/s burst=10, and 10r/s burst=20 twice; the interval is in us */
 
 fcc_rate_t  ngx_http_fcchat_rate_default = { 200000, 10 };
 fcc_rate_t  ngx_http_fcchat_reaction_rate_default = { 100000, 20 };
+fcc_rate_t  ngx_http_fcchat_api_rate_default = { 100000, 20 };
 
 
 void *
@@ -85,6 +86,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
      *     conf->cache = 0;
      *     conf->key_prefix = { 0, NULL };
      *     conf->cookie = { 0, NULL };
+     *     conf->csrf_cookie = { 0, NULL };
      *     conf->salt = "";
      *     conf->origins = NULL;
      */
@@ -122,6 +124,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->addr_max = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_PTR;
     conf->reaction_rate = NGX_CONF_UNSET_PTR;
+    conf->api_rate = NGX_CONF_UNSET_PTR;
+    conf->api_secrets = NGX_CONF_UNSET_PTR;
     conf->handshake = NGX_CONF_UNSET_MSEC;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
@@ -175,6 +179,11 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fcchat_rate_default);
     ngx_conf_merge_ptr_value(conf->reaction_rate, prev->reaction_rate,
                              &ngx_http_fcchat_reaction_rate_default);
+    ngx_conf_merge_ptr_value(conf->api_rate, prev->api_rate,
+                             &ngx_http_fcchat_api_rate_default);
+    ngx_conf_merge_ptr_value(conf->api_secrets, prev->api_secrets, NULL);
+    ngx_conf_merge_str_value(conf->csrf_cookie, prev->csrf_cookie,
+                             "csrftoken");
     ngx_conf_merge_msec_value(conf->handshake, prev->handshake, 10000);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 60000);
@@ -203,6 +212,7 @@ static char *
 ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *prev, ngx_http_fcchat_loc_conf_t *conf)
 {
+    char                      *name;
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -226,21 +236,25 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (conf->service != NGX_HTTP_FCCHAT_CHAT) {
+    if (conf->service != NGX_HTTP_FCCHAT_CHAT
+        && conf->service != NGX_HTTP_FCCHAT_API)
+    {
         return NGX_CONF_OK;
     }
 
+    name = (conf->service == NGX_HTTP_FCCHAT_API) ? "fcchat_api" : "fcchat";
+
     if (conf->pg == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fcchat\" in location \"%V\" needs "
-                           "\"fcchat_postgres\"", &clcf->name);
+                           "\"%s\" in location \"%V\" needs "
+                           "\"fcchat_postgres\"", name, &clcf->name);
         return NGX_CONF_ERROR;
     }
 
     if (conf->secrets == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fcchat\" in location \"%V\" needs "
-                           "\"fcchat_secret_key_file\"", &clcf->name);
+                           "\"%s\" in location \"%V\" needs "
+                           "\"fcchat_secret_key_file\"", name, &clcf->name);
         return NGX_CONF_ERROR;
     }
 

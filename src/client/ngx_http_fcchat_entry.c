@@ -244,6 +244,10 @@ ngx_http_fcchat_identify(ngx_http_fcchat_ctx_t *ctx)
 {
     ngx_http_fcchat_auth_e  rc;
 
+    if (ctx->server) {
+        return ctx->known(ctx);
+    }
+
     if (ctx->cookie.len == 0) {
         return ngx_http_fcchat_stranger(ctx, "no session");
     }

@@ -48,6 +48,10 @@ ngx_http_fcchat_handler(ngx_http_request_t *r)
         return ngx_http_fcchat_status(r);
     }
 
+    if (conf->service == NGX_HTTP_FCCHAT_API) {
+        return ngx_http_fcchat_api(r);
+    }
+
     ngx_http_fcchat_headers(r, &conf->cookie, &h);
 
     rc = ngx_http_fcchat_check(r, &h);

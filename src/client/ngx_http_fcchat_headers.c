@@ -1,7 +1,7 @@
 
 /*
- * The handshake's headers, read from the list of all of them: nginx keeps no
- * pointers to most of these, and what it keeps of cookies changed with 1.23.0.
+ * Headers, read from the list of all of them: nginx keeps no pointers to most
+ * of these, and what it keeps of cookies changed with 1.23.0.
  */
 
 
@@ -14,12 +14,10 @@
 #define NGX_HTTP_FCCHAT_SUBPROTOCOL  "fcchat.v1"
 
 
-static void ngx_http_fcchat_header(ngx_table_elt_t *e, ngx_str_t *cookie,
+static void ngx_http_fcchat_header(ngx_table_elt_t *e,
     ngx_http_fcchat_headers_t *h);
 static ngx_uint_t ngx_http_fcchat_header_is(ngx_table_elt_t *e,
     const char *name, size_t len);
-static void ngx_http_fcchat_header_cookie(ngx_table_elt_t *e,
-    ngx_str_t *cookie, ngx_http_fcchat_headers_t *h);
 
 
 #define ngx_http_fcchat_header_eq(e, name)                                    \
@@ -36,19 +34,20 @@ ngx_http_fcchat_headers(ngx_http_request_t *r, ngx_str_t *cookie,
 
     ngx_memzero(h, sizeof(ngx_http_fcchat_headers_t));
 
+    ngx_http_fcchat_headers_cookie(r, cookie, &h->cookie);
+
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         e = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            ngx_http_fcchat_header(&e[i], cookie, h);
+            ngx_http_fcchat_header(&e[i], h);
         }
     }
 }
 
 
 static void
-ngx_http_fcchat_header(ngx_table_elt_t *e, ngx_str_t *cookie,
-    ngx_http_fcchat_headers_t *h)
+ngx_http_fcchat_header(ngx_table_elt_t *e, ngx_http_fcchat_headers_t *h)
 {
     int  rc;
 
@@ -82,9 +81,6 @@ ngx_http_fcchat_header(ngx_table_elt_t *e, ngx_str_t *cookie,
     } else if (ngx_http_fcchat_header_eq(e, "origin")) {
         h->origin = e->value;
         h->origins++;
-
-    } else if (ngx_http_fcchat_header_eq(e, "cookie")) {
-        ngx_http_fcchat_header_cookie(e, cookie, h);
     }
 }
 
@@ -97,21 +93,92 @@ ngx_http_fcchat_header_is(ngx_table_elt_t *e, const char *name, size_t len)
 }
 
 
-static void
-ngx_http_fcchat_header_cookie(ngx_table_elt_t *e, ngx_str_t *cookie,
-    ngx_http_fcchat_headers_t *h)
+void
+ngx_http_fcchat_headers_cookie(ngx_http_request_t *r, ngx_str_t *cookie,
+    ngx_str_t *value)
 {
-    fcc_str_t  name, value;
+    fcc_str_t         name, found;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *e;
+
+    ngx_str_null(value);
 
     name.len = cookie->len;
     name.data = cookie->data;
 
-    if (fcc_http_cookie(e->value.data, e->value.len, &name, &value)
-        == FCC_OK)
-    {
-        h->cookie.len = value.len;
-        h->cookie.data = value.data;
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        e = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (ngx_http_fcchat_header_eq(&e[i], "cookie")
+                && fcc_http_cookie(e[i].value.data, e[i].value.len, &name,
+                                   &found)
+                   == FCC_OK)
+            {
+                value->len = found.len;
+                value->data = found.data;
+            }
+        }
     }
+}
+
+
+void
+ngx_http_fcchat_headers_get(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *e;
+
+    ngx_str_null(value);
+
+    len = ngx_strlen(name);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        e = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_fcchat_header_is(&e[i], name, len)) {
+                *value = e[i].value;
+            }
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_fcchat_headers_add(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    return ngx_http_fcchat_headers_push(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_table_elt_t *
+ngx_http_fcchat_headers_push(ngx_http_request_t *r, const char *name,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value.len = ngx_strlen(value);
+    h->value.data = (u_char *) value;
+
+    return h;
 }
 
 
@@ -119,11 +186,7 @@ ngx_int_t
 ngx_http_fcchat_origin_check(ngx_http_request_t *r,
     ngx_http_fcchat_loc_conf_t *conf, ngx_http_fcchat_headers_t *h)
 {
-    int                        tls;
-    fcc_str_t                  below;
-    ngx_uint_t                 i;
-    fcc_origin_t               origin;
-    ngx_http_fcchat_origin_t  *o;
+    fcc_origin_t  origin;
 
     if (h->origins > 1) {
         return NGX_HTTP_BAD_REQUEST;
@@ -140,23 +203,52 @@ ngx_http_fcchat_origin_check(ngx_http_request_t *r,
         return NGX_HTTP_FORBIDDEN;
     }
 
-    if (conf->origin_same && r->headers_in.host) {
-
-#if (NGX_HTTP_SSL)
-        tls = r->connection->ssl != NULL;
-#else
-        tls = 0;
-#endif
-
-        if (fcc_http_origin_same(&origin, r->headers_in.host->value.data,
-                                 r->headers_in.host->value.len, tls))
-        {
-            return NGX_OK;
-        }
+    if (conf->origin_same && ngx_http_fcchat_origin_same(r, &origin)) {
+        return NGX_OK;
     }
 
+    return ngx_http_fcchat_origin_listed(conf, &origin) ? NGX_OK
+                                                        : NGX_HTTP_FORBIDDEN;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_tls(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_SSL)
+    return r->connection->ssl != NULL;
+#else
+    return 0;
+#endif
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_origin_same(ngx_http_request_t *r, fcc_origin_t *origin)
+{
+    ngx_str_t  *host;
+
+    if (r->headers_in.host == NULL) {
+        return 0;
+    }
+
+    host = &r->headers_in.host->value;
+
+    return fcc_http_origin_same(origin, host->data, host->len,
+                                ngx_http_fcchat_tls(r));
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_origin_listed(ngx_http_fcchat_loc_conf_t *conf,
+    fcc_origin_t *origin)
+{
+    fcc_str_t                  below;
+    ngx_uint_t                 i;
+    ngx_http_fcchat_origin_t  *o;
+
     if (conf->origins == NULL) {
-        return NGX_HTTP_FORBIDDEN;
+        return 0;
     }
 
     o = conf->origins->elts;
@@ -164,8 +256,8 @@ ngx_http_fcchat_origin_check(ngx_http_request_t *r,
     for (i = 0; i < conf->origins->nelts; i++) {
 
         if (o[i].below.len == 0) {
-            if (fcc_http_origin_equal(&o[i].origin, &origin)) {
-                return NGX_OK;
+            if (fcc_http_origin_equal(&o[i].origin, origin)) {
+                return 1;
             }
 
             continue;
@@ -174,10 +266,10 @@ ngx_http_fcchat_origin_check(ngx_http_request_t *r,
         below.len = o[i].below.len;
         below.data = o[i].below.data;
 
-        if (fcc_http_origin_below(&origin, &below)) {
-            return NGX_OK;
+        if (fcc_http_origin_below(origin, &below)) {
+            return 1;
         }
     }
 
-    return NGX_HTTP_FORBIDDEN;
+    return 0;
 }

@@ -28,8 +28,6 @@ static void ngx_http_fcchat_history_read(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_history_send(ngx_http_fcchat_session_t *s,
     int64_t before, ngx_http_fcchat_store_answer_t *answer);
-static size_t ngx_http_fcchat_history_event(ngx_http_fcchat_room_t *room,
-    fcc_event_t *e, u_char **json);
 
 
 ngx_int_t
@@ -160,9 +158,7 @@ ngx_http_fcchat_history_send(ngx_http_fcchat_session_t *s, int64_t before,
 }
 
 
-/* its JSON in the hub's scratch buffer; 0 without memory */
-
-static size_t
+size_t
 ngx_http_fcchat_history_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
     u_char **json)
 {

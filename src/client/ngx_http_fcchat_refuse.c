@@ -11,8 +11,6 @@
 
 static ngx_uint_t ngx_http_fcchat_refuse_page(ngx_http_request_t *r,
     ngx_uint_t status);
-static ngx_int_t ngx_http_fcchat_refuse_header(ngx_http_request_t *r,
-    const char *name, const char *value);
 
 
 ngx_int_t
@@ -30,24 +28,24 @@ ngx_http_fcchat_refuse(ngx_http_request_t *r, ngx_uint_t status,
     switch (status) {
 
     case NGX_HTTP_NOT_ALLOWED:
-        rc = ngx_http_fcchat_refuse_header(r, "Allow", "GET");
+        rc = ngx_http_fcchat_headers_add(r, "Allow", "GET");
         break;
 
     case 426:
-        rc = ngx_http_fcchat_refuse_header(r, "Sec-WebSocket-Version", "13");
+        rc = ngx_http_fcchat_headers_add(r, "Sec-WebSocket-Version", "13");
 
         if (rc == NGX_OK) {
-            rc = ngx_http_fcchat_refuse_header(r, "Upgrade", "websocket");
+            rc = ngx_http_fcchat_headers_add(r, "Upgrade", "websocket");
         }
 
         break;
 
     case NGX_HTTP_TOO_MANY_REQUESTS:
-        rc = ngx_http_fcchat_refuse_header(r, "Retry-After", "5");
+        rc = ngx_http_fcchat_headers_add(r, "Retry-After", "5");
         break;
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
-        rc = ngx_http_fcchat_refuse_header(r, "Retry-After", "1");
+        rc = ngx_http_fcchat_headers_add(r, "Retry-After", "1");
         break;
     }
 
@@ -165,28 +163,4 @@ ngx_http_fcchat_refuse_page(ngx_http_request_t *r, ngx_uint_t status)
     }
 
     return 0;
-}
-
-
-static ngx_int_t
-ngx_http_fcchat_refuse_header(ngx_http_request_t *r, const char *name,
-    const char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.len = ngx_strlen(name);
-    h->key.data = (u_char *) name;
-    h->value.len = ngx_strlen(value);
-    h->value.data = (u_char *) value;
-
-    return NGX_OK;
 }

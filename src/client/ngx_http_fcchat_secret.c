@@ -22,13 +22,14 @@ static char *ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name,
 char *
 ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_fcchat_loc_conf_t *lcf = conf;
+    char                  *rv;
+    ngx_str_t             *value;
+    ngx_uint_t             i;
+    fcc_django_secrets_t  *secrets, **sp;
 
-    char        *rv;
-    ngx_str_t   *value;
-    ngx_uint_t   i;
+    sp = (fcc_django_secrets_t **) ((char *) conf + cmd->offset);
 
-    if (lcf->secrets != NGX_CONF_UNSET_PTR) {
+    if (*sp != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
 
@@ -39,22 +40,23 @@ ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    lcf->secrets = ngx_pcalloc(cf->pool, sizeof(fcc_django_secrets_t));
-    if (lcf->secrets == NULL) {
+    secrets = ngx_pcalloc(cf->pool, sizeof(fcc_django_secrets_t));
+    if (secrets == NULL) {
         return NGX_CONF_ERROR;
     }
+
+    *sp = secrets;
 
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        rv = ngx_http_fcchat_read_secret(cf, &value[i],
-                                         &lcf->secrets->key[i - 1]);
+        rv = ngx_http_fcchat_read_secret(cf, &value[i], &secrets->key[i - 1]);
         if (rv != NGX_CONF_OK) {
             return rv;
         }
 
-        lcf->secrets->n++;
+        secrets->n++;
     }
 
     return NGX_CONF_OK;

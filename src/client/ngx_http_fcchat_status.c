@@ -24,8 +24,6 @@ static ngx_uint_t ngx_http_fcchat_status_accepts(ngx_http_request_t *r,
     char *type);
 static ngx_int_t ngx_http_fcchat_status_body(ngx_http_request_t *r,
     ngx_http_fcchat_status_format_e format, ngx_str_t *body);
-static ngx_int_t ngx_http_fcchat_status_header(ngx_http_request_t *r,
-    char *name, char *value);
 
 
 static ngx_str_t  ngx_http_fcchat_status_types[] = {
@@ -44,7 +42,7 @@ ngx_http_fcchat_status(ngx_http_request_t *r)
     ngx_http_fcchat_status_format_e   format;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return ngx_http_fcchat_status_header(r, "Allow", "GET, HEAD") == NGX_OK
+        return ngx_http_fcchat_headers_add(r, "Allow", "GET, HEAD") == NGX_OK
                ? NGX_HTTP_NOT_ALLOWED : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -63,9 +61,9 @@ ngx_http_fcchat_status(ngx_http_request_t *r)
     ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
 
     if (ngx_http_fcchat_status_body(r, format, &cv.value) != NGX_OK
-        || ngx_http_fcchat_status_header(r, "Cache-Control", "no-store")
+        || ngx_http_fcchat_headers_add(r, "Cache-Control", "no-store")
            != NGX_OK
-        || ngx_http_fcchat_status_header(r, "Vary", "Accept") != NGX_OK)
+        || ngx_http_fcchat_headers_add(r, "Vary", "Accept") != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -196,29 +194,6 @@ ngx_http_fcchat_status_body(ngx_http_request_t *r,
 
     body->data = b.start;
     body->len = b.pos - b.start;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_fcchat_status_header(ngx_http_request_t *r, char *name, char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key.len = ngx_strlen(name);
-    h->key.data = (u_char *) name;
-    h->value.len = ngx_strlen(value);
-    h->value.data = (u_char *) value;
 
     return NGX_OK;
 }

@@ -66,6 +66,12 @@ static const char  *ngx_http_fcchat_stat_bus[] = {
 };
 
 
+static const char  *ngx_http_fcchat_stat_statuses[] = {
+    "200", "304", "400", "401", "403", "404", "405", "409", "413", "415",
+    "429", "500", "503", "other", NULL
+};
+
+
 const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
 
     { "connections_opened_total", "WebSockets that were opened.",
@@ -161,6 +167,10 @@ const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
     { "redis_messages_total", "Envelopes on the bus; dropped: Redis was away.",
       NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_PUBLISHED,
       "kind", ngx_http_fcchat_stat_bus },
+
+    { "api_answers_total", "Answers of the HTTP API, by status.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_API,
+      "status", ngx_http_fcchat_stat_statuses },
 
     { "commit_seconds", "From a message's arrival to its commit.",
       NGX_HTTP_FCCHAT_STAT_HISTOGRAM, NGX_HTTP_FCCHAT_STAT_COMMIT,

@@ -98,7 +98,7 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
 
     value = json_object_get(root, "type");
 
-    if (value == NULL && proto == FCC_PROTO_OLD) {
+    if (value == NULL && proto != FCC_PROTO_V1) {
         cmd->type = FCC_CMD_MESSAGE;
         return FCC_OK;
     }
@@ -113,7 +113,7 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
         return FCC_OK;
     }
 
-    if (fcc_proto_equal(&type, "reaction")) {
+    if (fcc_proto_equal(&type, "reaction") && proto != FCC_PROTO_PUBLISH) {
         cmd->type = FCC_CMD_REACTION;
         return FCC_OK;
     }

@@ -28,7 +28,8 @@
 
 typedef enum {
     FCC_PROTO_OLD = 0,
-    FCC_PROTO_V1
+    FCC_PROTO_V1,
+    FCC_PROTO_PUBLISH           /* the HTTP API's */
 } fcc_proto_e;
 
 
@@ -79,8 +80,9 @@ typedef struct {
  * "message" is unknown_type.  v1: {"type": "message", "text": "...",
  * "cid": "..."}, {"type": "reaction", "stamp_id": 1}, {"type": "history",
  * "before": 42, "limit": 50} (both may be left out), and what moderators ask
- * for, whose type is the action: see fcc_proto_moderation().  Keys nobody knows
- * are ignored.  stamp_id is an integer from 1 to 2^53.
+ * for, whose type is the action: see fcc_proto_moderation().  Publish: as a
+ * message of v1, the type may be left out.  Keys nobody knows are ignored.
+ * stamp_id is an integer from 1 to 2^53.
  */
 int fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
     size_t max, fcc_cmd_t *cmd, fcc_proto_error_t *err);

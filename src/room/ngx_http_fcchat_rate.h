@@ -17,6 +17,7 @@
 typedef enum {
     NGX_HTTP_FCCHAT_RATE_MESSAGE = 0,
     NGX_HTTP_FCCHAT_RATE_REACTION,
+    NGX_HTTP_FCCHAT_RATE_API,
     NGX_HTTP_FCCHAT_RATE_KINDS
 } ngx_http_fcchat_rate_e;
 

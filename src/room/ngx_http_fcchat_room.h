@@ -373,6 +373,13 @@ int64_t ngx_http_fcchat_room_viewers(ngx_http_fcchat_room_t *room);
 void ngx_http_fcchat_room_event(ngx_http_fcchat_room_t *room, fcc_event_t *e,
     ngx_str_t *epoch);
 
+/*
+ * What this worker committed just now: onto the bus and into the log.  have and
+ * logs are the room's, as they were when it was sent to be stored.
+ */
+void ngx_http_fcchat_room_stored(ngx_http_fcchat_room_t *room, fcc_event_t *e,
+    ngx_str_t *epoch, int64_t have, ngx_uint_t logs);
+
 /* asks PostgreSQL for what came after have, single-flight */
 void ngx_http_fcchat_room_catchup(ngx_http_fcchat_room_t *room);
 
@@ -429,6 +436,14 @@ void ngx_http_fcchat_room_dirty(ngx_http_fcchat_room_t *room);
 ngx_int_t ngx_http_fcchat_say(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_author_t *author, fcc_str_t *cid, fcc_str_t *text,
     ngx_http_fcchat_sender_t *sender);
+
+/*
+ * A message of the site's own back end, of type "system" and nobody's;
+ * otherwise as say().  NGX_BUSY: PostgreSQL can't be asked now.  It is not
+ * queued and not sent again: an outcome "unavailable" means unknown.
+ */
+ngx_int_t ngx_http_fcchat_publish(ngx_http_fcchat_room_t *room,
+    fcc_str_t *cid, fcc_str_t *text, ngx_http_fcchat_sender_t *sender);
 
 /*
  * A reaction.  NGX_OK: delivered and queued to be stored.  NGX_AGAIN: the

@@ -106,21 +106,31 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
         epoch.len = item->epoch_len;
         epoch.data = item->epoch;
 
-        /* a new number is above all that were there when it was asked for,
-         * or the log went back and others write it again already */
-
-        if (item->seq <= item->have
-            && item->logs == room->logs
-            && ngx_http_fcchat_room_same_epoch(room, &epoch))
-        {
-            ngx_http_fcchat_room_back(room, item->have, item->seq);
-        }
-
-        ngx_http_fcchat_bus_event(room, &e, &epoch);
-        ngx_http_fcchat_room_event(room, &e, &epoch);
+        ngx_http_fcchat_room_stored(room, &e, &epoch, item->have, item->logs);
     }
 
     ngx_http_fcchat_room_put(room);
+}
+
+
+/*
+ * A new number is above all that were there when it was asked for, or the log
+ * went back and others write it again already.
+ */
+
+void
+ngx_http_fcchat_room_stored(ngx_http_fcchat_room_t *room, fcc_event_t *e,
+    ngx_str_t *epoch, int64_t have, ngx_uint_t logs)
+{
+    if (e->seq <= have
+        && logs == room->logs
+        && ngx_http_fcchat_room_same_epoch(room, epoch))
+    {
+        ngx_http_fcchat_room_back(room, have, e->seq);
+    }
+
+    ngx_http_fcchat_bus_event(room, e, epoch);
+    ngx_http_fcchat_room_event(room, e, epoch);
 }
 
 

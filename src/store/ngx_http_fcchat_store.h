@@ -157,6 +157,28 @@ typedef struct {
 } ngx_http_fcchat_store_head_t;
 
 
+/* reactions with a stamp in one minute */
+
+typedef struct {
+    int64_t                         minute;     /* its begin, ms, UTC */
+    int64_t                         stamp_id;
+    int64_t                         count;
+} ngx_http_fcchat_store_total_t;
+
+
+/* a message of the site's own back end */
+
+typedef struct {
+    int64_t                         seq;
+    int64_t                         id;
+    int64_t                         at;         /* ms, UTC */
+    ngx_str_t                       epoch;
+    unsigned                        again:1;    /* the cid was there */
+    unsigned                        gone:1;     /* the room is, and no more
+                                                 * is set */
+} ngx_http_fcchat_store_published_t;
+
+
 /* how many another worker has in a room, and for how long that is known */
 
 typedef struct {
@@ -216,6 +238,9 @@ typedef struct {
     unsigned                        again:1;    /* moderation: the cid was
                                                  * there */
     ngx_http_fcchat_store_right_t  *rights;     /* as they were asked for */
+    ngx_http_fcchat_store_total_t  *totals;     /* by minute, then stamp */
+    ngx_http_fcchat_store_published_t
+                                    published;
 } ngx_http_fcchat_store_answer_t;
 
 
@@ -368,6 +393,31 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_events(
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_before(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     int64_t before, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
+    void *data);
+
+/* the message with this id in the room: as above with one event, or none */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_message(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t id, ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * How often which stamp was used in each minute from "from" on, before "to"
+ * (ms, UTC), at most limit rows of the first minutes: answer->totals.  It is
+ * given up after a second, so that it holds up no other look-up for longer.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_totals(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t stream_id,
+    int64_t from, int64_t to, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * Writes a message of type "system" without a user: answer->published.  cid may
+ * be empty; the same one again is the same message.  UNAVAILABLE means unknown;
+ * NONE: the database refuses the row.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_publish(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    ngx_str_t *cid, ngx_str_t *text, ngx_http_fcchat_store_ask_pt handler,
     void *data);
 
 /* epoch and head of each of these rooms that has one, in any order:

@@ -39,17 +39,24 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
     "THEN coalesce((to_jsonb(e) -> 'detail')::text, '{}') END "               \
     "FROM %s.fcchat_head h LEFT JOIN LATERAL ("                               \
     "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "            \
-    "AND l.seq " range " LIMIT $3::bigint) e ON true "                        \
+    "AND " range " LIMIT $3::bigint) e ON true "                              \
     "LEFT JOIN %s.chat_chatmessage m ON m.id = e.message_id "                 \
     "LEFT JOIN accounts_user u ON u.id = e.user_id "                          \
     "WHERE h.room_id = $1::bigint ORDER BY e.seq"
 
 
 static const char  ngx_http_fcchat_store_events_sql[] =
-    NGX_HTTP_FCCHAT_STORE_EVENTS("> $2::bigint ORDER BY l.seq");
+    NGX_HTTP_FCCHAT_STORE_EVENTS("l.seq > $2::bigint ORDER BY l.seq");
 
 static const char  ngx_http_fcchat_store_before_sql[] =
-    NGX_HTTP_FCCHAT_STORE_EVENTS("< $2::bigint ORDER BY l.seq DESC");
+    NGX_HTTP_FCCHAT_STORE_EVENTS("l.seq < $2::bigint ORDER BY l.seq DESC");
+
+/* by the index of sql/003; the order is that of no other one */
+
+static const char  ngx_http_fcchat_store_message_sql[] =
+    NGX_HTTP_FCCHAT_STORE_EVENTS("l.message_id = $2::bigint "
+                                 "AND l.kind = 'message' "
+                                 "ORDER BY l.message_id");
 
 
 ngx_http_fcchat_store_ask_t *
@@ -71,6 +78,17 @@ ngx_http_fcchat_store_before(ngx_http_fcchat_store_t *store,
     return ngx_http_fcchat_store_range(store, schema,
                                        ngx_http_fcchat_store_before_sql,
                                        room_id, before, limit, handler, data);
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_message(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t room_id, int64_t id,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    return ngx_http_fcchat_store_range(store, schema,
+                                       ngx_http_fcchat_store_message_sql,
+                                       room_id, id, 1, handler, data);
 }
 
 
