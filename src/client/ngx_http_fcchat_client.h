@@ -362,11 +362,6 @@ ngx_uint_t ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
     ngx_msec_t asked);
 
 
-/* the user, by what is the same in all workers and after a reload */
-uint64_t ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub,
-    ngx_str_t *schema, int64_t id);
-
-
 /* what a socket is counted by */
 
 typedef struct {

@@ -139,6 +139,10 @@ ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
             ngx_http_fcchat_command_limited(s, cmd, wait);
             return;
         }
+
+        ngx_http_fcchat_spent(s->room->hub, &s->room->schema, s->author.id,
+                              NGX_HTTP_FCCHAT_RATE_REACTION,
+                              s->conf->reaction_rate, 0, 0);
     }
 
     rc = ngx_http_fcchat_react(s->room, &s->author, cmd->stamp_id, &cmd->cid,
@@ -230,6 +234,10 @@ ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
         return 1;
     }
 
+    ngx_http_fcchat_spent(s->room->hub, &s->room->schema, s->author.id,
+                          NGX_HTTP_FCCHAT_RATE_MESSAGE, s->conf->rate, text,
+                          cid);
+
     return 0;
 }
 
@@ -240,6 +248,9 @@ ngx_http_fcchat_command_unsay(ngx_http_fcchat_session_t *s)
     if (!ngx_http_fcchat_command_exempt(s, s->conf->rate)) {
         ngx_http_fcchat_rate_unsay(s->worker->conf->rates,
                                    ngx_http_fcchat_command_key(s));
+
+        ngx_http_fcchat_spent(s->room->hub, &s->room->schema, s->author.id,
+                              NGX_HTTP_FCCHAT_RATE_MESSAGE, NULL, 0, 0);
     }
 }
 

@@ -219,27 +219,6 @@ ngx_http_fcchat_count_place(ngx_http_fcchat_count_t *set, uint64_t key)
 }
 
 
-uint64_t
-ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
-    int64_t id)
-{
-    uint64_t                     key;
-    ngx_http_fcchat_hub_conf_t  *conf;
-
-    conf = hub->conf;
-
-    key = fcc_rate_hash(FCC_RATE_HASH_INIT, conf->store.pg->conninfo.data,
-                        conf->store.pg->conninfo.len);
-    key = fcc_rate_hash(key, "", 1);
-    key = fcc_rate_hash(key, conf->prefix.data, conf->prefix.len);
-    key = fcc_rate_hash(key, "", 1);
-    key = fcc_rate_hash(key, schema->data, schema->len);
-    key = fcc_rate_hash(key, "", 1);
-
-    return fcc_rate_hash(key, &id, sizeof(id));
-}
-
-
 void
 ngx_http_fcchat_uncount(ngx_shm_zone_t *zone,
     ngx_http_fcchat_counted_t *counted)

@@ -18,6 +18,7 @@
 
 #define FCC_BUS_EVENT_SIZE     8
 #define FCC_BUS_REACTION_SIZE  3
+#define FCC_BUS_SPENT_SIZE     6
 
 
 static int fcc_bus_envelope(fcc_bus_t *bus, const json_t *root);
@@ -202,6 +203,22 @@ fcc_bus_envelope(fcc_bus_t *bus, const json_t *root)
                                 FCC_BUS_NUMBER_MAX, &bus->n);
     }
 
+    if (fcc_bus_is(&type, "spent")) {
+        bus->type = FCC_BUS_SPENT;
+
+        if (fcc_json_get_int(json_object_get(root, "node"), 1,
+                             FCC_BUS_NUMBER_MAX, &bus->node)
+            != FCC_OK
+            || fcc_json_get_int(json_object_get(root, "n"), 1,
+                                FCC_BUS_NUMBER_MAX, &bus->n)
+               != FCC_OK)
+        {
+            return FCC_ERROR;
+        }
+
+        return fcc_bus_array(bus, root, "spent");
+    }
+
     if (fcc_bus_is(&type, "beat")) {
         bus->type = FCC_BUS_BEAT;
         return fcc_json_get_int(json_object_get(root, "n"), INT64_MIN,
@@ -323,6 +340,32 @@ fcc_bus_reaction(fcc_bus_t *bus, size_t i, fcc_bus_reaction_t *r)
 }
 
 
+int
+fcc_bus_spent(fcc_bus_t *bus, size_t i, fcc_bus_spent_t *s)
+{
+    json_t  *item;
+
+    item = fcc_bus_item(bus, FCC_BUS_SPENT, i, FCC_BUS_SPENT_SIZE);
+
+    if (item == NULL
+        || fcc_bus_string(item, 0, &s->schema) != FCC_OK
+        || s->schema.len == 0
+        || s->schema.len > FCC_BUS_TENANT_MAX
+        || fcc_bus_int(item, 1, 1, &s->user_id) != FCC_OK
+        || fcc_json_get_int(json_array_get(item, 2), 0, 2, &s->kind) != FCC_OK
+        || fcc_json_get_int(json_array_get(item, 3), 0, FCC_BUS_COST_MAX,
+                            &s->cost)
+           != FCC_OK
+        || fcc_bus_int(item, 4, INT64_MIN, &s->text) != FCC_OK
+        || fcc_bus_int(item, 5, INT64_MIN, &s->cid) != FCC_OK)
+    {
+        return FCC_ERROR;
+    }
+
+    return FCC_OK;
+}
+
+
 static json_t *
 fcc_bus_item(const fcc_bus_t *bus, fcc_bus_e type, size_t i, size_t size)
 {
@@ -430,6 +473,42 @@ fcc_bus_reaction_put(fcc_buf_t *b, const fcc_bus_reaction_t *r, int first)
     fcc_json_string(b, r->username.data, r->username.len);
     fcc_buf_lit(b, ",");
     fcc_json_int(b, r->stamp_id);
+    fcc_buf_lit(b, "]");
+}
+
+
+void
+fcc_bus_spent_begin(fcc_buf_t *b, const fcc_str_t *worker, int64_t node,
+    int64_t n)
+{
+    fcc_bus_begin(b, worker);
+    fcc_buf_lit(b, "\"spent\",\"node\":");
+    fcc_json_int(b, node);
+    fcc_buf_lit(b, ",\"n\":");
+    fcc_json_int(b, n);
+    fcc_buf_lit(b, ",\"spent\":[");
+}
+
+
+void
+fcc_bus_spent_put(fcc_buf_t *b, const fcc_bus_spent_t *s, int first)
+{
+    if (!first) {
+        fcc_buf_lit(b, ",");
+    }
+
+    fcc_buf_lit(b, "[");
+    fcc_json_string(b, s->schema.data, s->schema.len);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, s->user_id);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, s->kind);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, s->cost);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, s->text);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, s->cid);
     fcc_buf_lit(b, "]");
 }
 

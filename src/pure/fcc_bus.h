@@ -11,6 +11,8 @@
  *   {"v":1,"w":"...","t":"reactions","reactions":[
  *      [user_id,"username",stamp_id],...]}
  *   {"v":1,"w":"...","t":"viewers","count":12}
+ *   {"v":1,"w":"...","t":"spent","node":12,"n":3,"spent":[
+ *      ["schema",user_id,kind,us,text,cid],...]}
  *   {"v":1,"w":"...","t":"beat","n":77}
  *
  * "w" is the sender's random worker id.
@@ -29,6 +31,7 @@
 #define FCC_BUS_EPOCH_MAX    36
 #define FCC_BUS_ITEMS_MAX    512        /* events or reactions of an envelope */
 #define FCC_BUS_SIZE_MAX     (1024 * 1024)
+#define FCC_BUS_COST_MAX     3600000000LL   /* us */
 #define FCC_BUS_RIGHTS_MAX   1024       /* bytes */
 
 
@@ -36,6 +39,7 @@ typedef enum {
     FCC_BUS_EVENTS = 1,
     FCC_BUS_REACTIONS,
     FCC_BUS_VIEWERS,
+    FCC_BUS_SPENT,
     FCC_BUS_BEAT
 } fcc_bus_e;
 
@@ -44,8 +48,10 @@ typedef struct {
     fcc_bus_e    type;
     fcc_str_t    worker;
     fcc_str_t    epoch;         /* EVENTS */
-    int64_t      n;             /* VIEWERS: count, BEAT: the nonce */
-    size_t       items;         /* EVENTS, REACTIONS */
+    int64_t      n;             /* VIEWERS: count, BEAT: the nonce, SPENT:
+                                 * which of its envelopes */
+    int64_t      node;          /* SPENT */
+    size_t       items;         /* EVENTS, REACTIONS, SPENT */
     void        *root;
     void        *array;
 } fcc_bus_t;
@@ -56,6 +62,19 @@ typedef struct {
     int64_t      stamp_id;
     fcc_str_t    username;
 } fcc_bus_reaction_t;
+
+
+/* what a user has sent on another node */
+
+typedef struct {
+    fcc_str_t    schema;        /* 1 to 63 bytes */
+    int64_t      user_id;
+    int64_t      kind;          /* 0: a message, 1: a reaction, 2: what it said
+                                 * is to be forgotten */
+    int64_t      cost;          /* us, up to FCC_BUS_COST_MAX */
+    int64_t      text;          /* hashes of a message, see fcc_rate.h */
+    int64_t      cid;
+} fcc_bus_spent_t;
 
 
 /*
@@ -95,6 +114,7 @@ void fcc_bus_free(fcc_bus_t *bus);
  * seq and at >= 1, ids >= 0, and all text is valid UTF-8 without NUL. */
 int fcc_bus_event(fcc_bus_t *bus, size_t i, fcc_event_t *e);
 int fcc_bus_reaction(fcc_bus_t *bus, size_t i, fcc_bus_reaction_t *r);
+int fcc_bus_spent(fcc_bus_t *bus, size_t i, fcc_bus_spent_t *s);
 
 /*
  * Writing: begin, an item each, end.  Overflow is b->full.
@@ -107,6 +127,9 @@ void fcc_bus_event_put(fcc_buf_t *b, const fcc_event_t *e, int first);
 void fcc_bus_reactions_begin(fcc_buf_t *b, const fcc_str_t *worker);
 void fcc_bus_reaction_put(fcc_buf_t *b, const fcc_bus_reaction_t *r,
     int first);
+void fcc_bus_spent_begin(fcc_buf_t *b, const fcc_str_t *worker, int64_t node,
+    int64_t n);
+void fcc_bus_spent_put(fcc_buf_t *b, const fcc_bus_spent_t *s, int first);
 void fcc_bus_end(fcc_buf_t *b);
 void fcc_bus_viewers(fcc_buf_t *b, const fcc_str_t *worker, int64_t count);
 void fcc_bus_beat(fcc_buf_t *b, const fcc_str_t *worker, int64_t nonce);

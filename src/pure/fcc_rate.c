@@ -71,6 +71,29 @@ fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now)
 }
 
 
+void
+fcc_rate_spend(int64_t *full, int64_t cost, int64_t now)
+{
+    int64_t  lack;
+
+    now *= 1000;
+    lack = *full - now;
+
+    if (lack < 0) {
+        lack = 0;
+
+    } else if (lack > FCC_RATE_COST_MAX) {
+        lack = FCC_RATE_COST_MAX;
+    }
+
+    if (cost > FCC_RATE_COST_MAX - lack) {
+        cost = FCC_RATE_COST_MAX - lack;
+    }
+
+    *full = now + lack + cost;
+}
+
+
 int
 fcc_rate_said(const fcc_said_t *said, uint64_t text, uint64_t cid,
     int64_t now)

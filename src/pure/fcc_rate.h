@@ -18,6 +18,8 @@
 
 #define FCC_RATE_MAX        1000000     /* a second or a minute; tokens */
 
+#define FCC_RATE_COST_MAX   3600000000LL    /* us: more is not believed */
+
 #define FCC_RATE_SAID       4           /* texts that are remembered */
 #define FCC_RATE_AGAIN      30000       /* ms, for so long */
 
@@ -50,6 +52,12 @@ int fcc_rate_parse(fcc_rate_t *rate, const unsigned char *data, size_t len);
  * the time (ms) from now until there will be one.
  */
 int64_t fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now);
+
+/*
+ * Takes what was taken elsewhere, in the time (us) that its tokens need, even
+ * where that many are not there: at most FCC_RATE_COST_MAX are missing then.
+ */
+void fcc_rate_spend(int64_t *full, int64_t cost, int64_t now);
 
 /*
  * 1 when one of said[FCC_RATE_SAID] was the same text less than FCC_RATE_AGAIN

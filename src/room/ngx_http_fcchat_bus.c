@@ -42,8 +42,6 @@ static ngx_int_t ngx_http_fcchat_bus_reserve(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_outbox_t *box, size_t size, fcc_buf_t *b);
 static void ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_outbox_t *box);
-static void ngx_http_fcchat_bus_send(ngx_http_fcchat_room_t *room,
-    fcc_buf_t *b);
 
 
 void
@@ -62,7 +60,7 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 {
     fcc_bus_t                bus;
     fcc_str_t                ch;
-    ngx_uint_t               sealed;
+    ngx_uint_t               spent, sealed;
     ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_link_t  *link;
     ngx_http_fcchat_room_t  *room;
@@ -79,9 +77,12 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 
     room = ngx_http_fcchat_room_by_channel(hub, channel);
 
+    spent = channel->len == hub->rates.len
+            && ngx_memcmp(channel->data, hub->rates.data, channel->len) == 0;
+
     /* Redis sends us our own as well */
 
-    if (room == NULL
+    if ((room == NULL && !spent)
         || fcc_bus_own(payload->data, payload->len, &hub->worker))
     {
         return;
@@ -103,8 +104,9 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
         return;
     }
 
-    if (bus.worker.len == hub->worker.len
-        && ngx_memcmp(bus.worker.data, hub->worker.data, bus.worker.len) == 0)
+    if ((bus.worker.len == hub->worker.len
+         && ngx_memcmp(bus.worker.data, hub->worker.data, bus.worker.len) == 0)
+        || spent != (bus.type == FCC_BUS_SPENT))
     {
         fcc_bus_free(&bus);
         return;
@@ -122,6 +124,10 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
 
     case FCC_BUS_VIEWERS:
         ngx_http_fcchat_viewers_peer(room, bus.worker.data, bus.n, 0);
+        break;
+
+    case FCC_BUS_SPENT:
+        ngx_http_fcchat_spent_bus(hub, &bus);
         break;
 
     case FCC_BUS_BEAT:
@@ -447,7 +453,7 @@ ngx_http_fcchat_bus_flush(ngx_http_fcchat_room_t *room,
     box->n = 0;
     box->len = 0;
 
-    ngx_http_fcchat_bus_send(room, &b);
+    ngx_http_fcchat_bus_send(room->hub, &room->channel.str, &b);
 
     /* a busy moment is no reason to keep much in a quiet room */
 
@@ -468,30 +474,31 @@ ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room, int64_t count)
     fcc_buf_init(&b, buf, sizeof(buf));
     fcc_bus_viewers(&b, &room->hub->worker, count);
 
-    ngx_http_fcchat_bus_send(room, &b);
+    ngx_http_fcchat_bus_send(room->hub, &room->channel.str, &b);
 }
 
 
 /* what can't be sent, or sealed, the others find in PostgreSQL */
 
-static void
-ngx_http_fcchat_bus_send(ngx_http_fcchat_room_t *room, fcc_buf_t *b)
+void
+ngx_http_fcchat_bus_send(ngx_http_fcchat_hub_t *hub, ngx_str_t *channel,
+    fcc_buf_t *b)
 {
     fcc_str_t                 ch;
     ngx_str_t                 payload;
     ngx_http_fcchat_redis_t  *redis;
 
-    redis = ngx_http_fcchat_hub_link(room->hub, &room->channel.str);
+    redis = ngx_http_fcchat_hub_link(hub, channel);
 
     if (redis == NULL) {
         return;
     }
 
-    ch.len = room->channel.str.len;
-    ch.data = room->channel.str.data;
+    ch.len = channel->len;
+    ch.data = channel->data;
 
-    if (room->hub->conf->seal
-        && fcc_seal_put(room->hub->conf->seal, &ch, b) != FCC_OK)
+    if (hub->conf->seal
+        && fcc_seal_put(hub->conf->seal, &ch, b) != FCC_OK)
     {
         return;
     }
@@ -499,5 +506,5 @@ ngx_http_fcchat_bus_send(ngx_http_fcchat_room_t *room, fcc_buf_t *b)
     payload.data = b->start;
     payload.len = b->pos - b->start;
 
-    (void) ngx_http_fcchat_redis_publish(redis, &room->channel.str, &payload);
+    (void) ngx_http_fcchat_redis_publish(redis, channel, &payload);
 }

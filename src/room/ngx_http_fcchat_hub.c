@@ -36,6 +36,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub);
+static ngx_int_t ngx_http_fcchat_hub_channel(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *channel, const char *name);
 static void ngx_http_fcchat_hub_fanout(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_walk(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub,
@@ -97,6 +99,8 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->react.cancelable = 1;
     hub->tick.handler = ngx_http_fcchat_hub_tick;
     hub->tick.cancelable = 1;
+    hub->spend.handler = ngx_http_fcchat_spent_handler;
+    hub->spend.cancelable = 1;
     hub->poll.handler = ngx_http_fcchat_hub_poll;
 
     hub->fanout.data = hub;
@@ -104,6 +108,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->publish.data = hub;
     hub->react.data = hub;
     hub->tick.data = hub;
+    hub->spend.data = hub;
     hub->poll.data = hub;
 
     hub->fanout.log = log;
@@ -111,6 +116,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->publish.log = log;
     hub->react.log = log;
     hub->tick.log = log;
+    hub->spend.log = log;
     hub->poll.log = log;
 
     hub->store = ngx_http_fcchat_store_create(&conf->store, NULL, NULL, log);
@@ -159,16 +165,12 @@ ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub)
     p = ngx_sprintf(beat.data, "%V:beat:", &hub->conf->prefix);
     ngx_memcpy(p, hub->id, FCC_BUS_WORKER_LEN);
 
-    hub->rights.data = ngx_alloc(hub->conf->prefix.len + sizeof(":rights"),
-                                 hub->log);
-    if (hub->rights.data == NULL) {
+    if (ngx_http_fcchat_hub_channel(hub, &hub->rights, "rights") != NGX_OK
+        || ngx_http_fcchat_hub_channel(hub, &hub->rates, "rates") != NGX_OK)
+    {
         ngx_free(beat.data);
         return NGX_ERROR;
     }
-
-    hub->rights.len = ngx_sprintf(hub->rights.data, "%V:rights",
-                                  &hub->conf->prefix)
-                      - hub->rights.data;
 
     for (i = 0; i < hub->conf->redis->nelts; i++) {
         link = &hub->links[i];
@@ -195,6 +197,26 @@ ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub)
     }
 
     ngx_free(beat.data);
+
+    return ngx_http_fcchat_redis_subscribe(
+                                ngx_http_fcchat_hub_link(hub, &hub->rates),
+                                &hub->rates);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_hub_channel(ngx_http_fcchat_hub_t *hub, ngx_str_t *channel,
+    const char *name)
+{
+    channel->data = ngx_alloc(hub->conf->prefix.len + 1 + ngx_strlen(name),
+                              hub->log);
+    if (channel->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    channel->len = ngx_sprintf(channel->data, "%V:%s", &hub->conf->prefix,
+                               name)
+                   - channel->data;
 
     return NGX_OK;
 }
@@ -250,6 +272,10 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
         ngx_del_timer(&hub->react);
     }
 
+    if (hub->spend.timer_set) {
+        ngx_del_timer(&hub->spend);
+    }
+
     if (hub->fanout.posted) {
         ngx_delete_posted_event(&hub->fanout);
     }
@@ -272,6 +298,14 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
 
     if (hub->rights.data) {
         ngx_free(hub->rights.data);
+    }
+
+    if (hub->rates.data) {
+        ngx_free(hub->rates.data);
+    }
+
+    if (hub->spent.buf) {
+        ngx_free(hub->spent.buf);
     }
 
     if (hub->scratch) {

@@ -17,7 +17,8 @@
 #include <ngx_http_fcchat_rate.h>
 
 
-#define NGX_HTTP_FCCHAT_RATE_SET  8     /* places */
+#define NGX_HTTP_FCCHAT_RATE_SET    8   /* places */
+#define NGX_HTTP_FCCHAT_RATE_PEERS  256 /* workers of other nodes */
 
 
 typedef struct {
@@ -28,9 +29,18 @@ typedef struct {
 } ngx_http_fcchat_bucket_t;
 
 
+typedef struct {
+    uint64_t                      worker;       /* 0: free */
+    int64_t                       n;
+    ngx_msec_t                    used;
+} ngx_http_fcchat_rate_peer_t;
+
+
 /* a change of this layout changes the zone's name: a zone survives reloads */
 
 typedef struct {
+    int64_t                       node;
+    ngx_http_fcchat_rate_peer_t   peers[NGX_HTTP_FCCHAT_RATE_PEERS];
     ngx_uint_t                    nsets;
     ngx_http_fcchat_bucket_t      sets[1][NGX_HTTP_FCCHAT_RATE_SET];
 } ngx_http_fcchat_buckets_t;
@@ -65,6 +75,10 @@ ngx_http_fcchat_rate_init(ngx_shm_zone_t *zone, void *data)
     if (buckets == NULL) {
         return NGX_ERROR;
     }
+
+    buckets->node = (int64_t) (((uint64_t) ngx_random() << 21)
+                               ^ (uint64_t) ngx_random() ^ ngx_pid)
+                    + 1;
 
     buckets->nsets = (size - offsetof(ngx_http_fcchat_buckets_t, sets))
                      / sizeof(buckets->sets[0]);
@@ -131,6 +145,92 @@ ngx_http_fcchat_rate_say(ngx_shm_zone_t *zone, uint64_t key, uint64_t text,
     ngx_shmtx_unlock(&shpool->mutex);
 
     return rc;
+}
+
+
+void
+ngx_http_fcchat_rate_spend(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, int64_t cost, uint64_t text, uint64_t cid)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+    fcc_rate_spend(&b->full[kind], cost, ngx_current_msec);
+
+    if (text) {
+        fcc_rate_say(b->said, text, cid, ngx_current_msec);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+int64_t
+ngx_http_fcchat_rate_node(ngx_shm_zone_t *zone)
+{
+    ngx_http_fcchat_buckets_t  *buckets;
+
+    buckets = zone->data;
+
+    return buckets->node;
+}
+
+
+/* the one that was not heard of for longest makes room for another */
+
+ngx_uint_t
+ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker, int64_t n)
+{
+    ngx_uint_t                    i, first;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_fcchat_buckets_t    *buckets;
+    ngx_http_fcchat_rate_peer_t  *p, *peer;
+
+    buckets = zone->data;
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    peer = buckets->peers;
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_RATE_PEERS; i++) {
+        p = &buckets->peers[i];
+
+        if (p->worker == worker) {
+            peer = p;
+            break;
+        }
+
+        if (peer->worker
+            && (p->worker == 0 || (ngx_msec_int_t) (p->used - peer->used) < 0))
+        {
+            peer = p;
+        }
+    }
+
+    if (peer->worker != worker) {
+        peer->worker = worker;
+        peer->n = 0;
+    }
+
+    first = n > peer->n;
+
+    if (first) {
+        peer->n = n;
+    }
+
+    peer->used = ngx_current_msec;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return first;
 }
 
 

@@ -42,6 +42,21 @@ ngx_msec_t ngx_http_fcchat_rate_take(ngx_shm_zone_t *zone, uint64_t key,
 ngx_int_t ngx_http_fcchat_rate_say(ngx_shm_zone_t *zone, uint64_t key,
     uint64_t text, uint64_t cid, fcc_rate_t *rate, ngx_msec_t *wait);
 
+/*
+ * What a user has sent on another node: cost in us of a kind, and the hashes of
+ * a text or 0.
+ */
+void ngx_http_fcchat_rate_spend(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, int64_t cost, uint64_t text, uint64_t cid);
+
+/* a number of this node, the same in all workers and after a reload */
+int64_t ngx_http_fcchat_rate_node(ngx_shm_zone_t *zone);
+
+/* 1 when no worker of this node was told of the n-th envelope of a worker of
+ * another one, whose are numbered from 1 */
+ngx_uint_t ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker,
+    int64_t n);
+
 /* a message was not stored after all: the user may say the same again */
 void ngx_http_fcchat_rate_unsay(ngx_shm_zone_t *zone, uint64_t key);
 

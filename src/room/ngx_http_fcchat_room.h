@@ -23,6 +23,7 @@
 #include <ngx_http_fcchat_redis.h>
 #include <ngx_http_fcchat_store.h>
 #include <ngx_http_fcchat_member.h>
+#include <ngx_http_fcchat_rate.h>
 #include <ngx_http_fcchat_deflate.h>
 #include <fcc_bus.h>
 #include <fcc_proto.h>
@@ -92,6 +93,16 @@ typedef struct {
 } ngx_http_fcchat_link_t;
 
 
+/* bytes to publish in the next envelope */
+
+typedef struct {
+    u_char                         *buf;
+    size_t                          size;
+    size_t                          len;
+    ngx_uint_t                      n;
+} ngx_http_fcchat_outbox_t;
+
+
 struct ngx_http_fcchat_hub_s {
     ngx_http_fcchat_hub_conf_t     *conf;
     ngx_http_fcchat_store_t        *store;
@@ -125,6 +136,12 @@ struct ngx_http_fcchat_hub_s {
 
     ngx_queue_t                     stamps;     /* tables, one a schema */
 
+    ngx_shm_zone_t                 *zone;       /* of fcchat_rate, or NULL */
+    ngx_str_t                       rates;      /* channel: what was sent */
+    ngx_http_fcchat_outbox_t        spent;      /* and is to be told there */
+    int64_t                         nspent;     /* envelopes */
+    ngx_event_t                     spend;
+
     ngx_str_t                       rights;     /* channel: whose to check */
 
     /* somebody said that what this user may, or with user 0 what this session
@@ -146,16 +163,6 @@ typedef struct {
     int64_t                         count;
     ngx_msec_t                      seen;
 } ngx_http_fcchat_peer_t;
-
-
-/* bytes to publish in the next envelope */
-
-typedef struct {
-    u_char                         *buf;
-    size_t                          size;
-    size_t                          len;
-    ngx_uint_t                      n;
-} ngx_http_fcchat_outbox_t;
 
 
 /* an event that came before its turn; one block of memory */
@@ -512,8 +519,35 @@ void ngx_http_fcchat_bus_viewers(ngx_http_fcchat_room_t *room,
 void ngx_http_fcchat_bus_rights(ngx_http_fcchat_hub_t *hub,
     ngx_str_t *schema, int64_t user);
 
+/* an envelope, sealed, on the server that has the channel; b has room for the
+ * seal.  Dropped when it can't be sent */
+void ngx_http_fcchat_bus_send(ngx_http_fcchat_hub_t *hub, ngx_str_t *channel,
+    fcc_buf_t *b);
+
 /* the posted event of hub->publish */
 void ngx_http_fcchat_bus_publish(ngx_event_t *ev);
+
+
+/* ---- what users send, over all nodes ---- */
+
+/* the user, by what is the same in all workers and after a reload */
+uint64_t ngx_http_fcchat_user_key(ngx_http_fcchat_hub_t *hub,
+    ngx_str_t *schema, int64_t id);
+
+/*
+ * A token of the rate was taken here: soon the other nodes take one as well.
+ * text and cid: hashes of a message, else 0.  With rate NULL, what the user has
+ * said last is forgotten instead.
+ */
+void ngx_http_fcchat_spent(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
+    int64_t user, ngx_http_fcchat_rate_e kind, fcc_rate_t *rate, uint64_t text,
+    uint64_t cid);
+
+/* what was taken on another node; one worker of this one does it */
+void ngx_http_fcchat_spent_bus(ngx_http_fcchat_hub_t *hub, fcc_bus_t *bus);
+
+/* the timer of hub->spend */
+void ngx_http_fcchat_spent_handler(ngx_event_t *ev);
 
 
 /* ---- viewers and counts ---- */

@@ -74,6 +74,7 @@ fuzz_items(fcc_bus_t *bus)
 {
     size_t              i;
     fcc_event_t         e;
+    fcc_bus_spent_t     s;
     fcc_bus_reaction_t  r;
 
     for (i = 0; i < bus->items; i++) {
@@ -94,6 +95,15 @@ fuzz_items(fcc_bus_t *bus)
             claim(r.user_id >= 0 && r.stamp_id >= 0);
             fuzz_text(&r.username);
         }
+
+        if (bus->type == FCC_BUS_SPENT
+            && fcc_bus_spent(bus, i, &s) == FCC_OK)
+        {
+            claim(s.user_id >= 1 && s.kind >= 0 && s.kind <= 2);
+            claim(s.cost >= 0 && s.cost <= FCC_BUS_COST_MAX);
+            claim(s.schema.len >= 1 && s.schema.len <= 63);
+            fuzz_text(&s.schema);
+        }
     }
 }
 
@@ -101,8 +111,9 @@ fuzz_items(fcc_bus_t *bus)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fcc_bus_t       bus;
-    unsigned char  *copy;
+    fcc_bus_t         bus;
+    unsigned char    *copy;
+    fcc_bus_rights_t  r;
 
     if (size > FCC_BUS_SIZE_MAX + 16) {
         return 0;
@@ -118,6 +129,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         claim(bus.epoch.len <= FCC_BUS_EPOCH_MAX);
         fuzz_items(&bus);
         fcc_bus_free(&bus);
+    }
+
+    if (fcc_bus_rights_read(&r, copy, size) == FCC_OK) {
+        claim(r.tenant.len >= 1 && r.tenant.len <= 63);
+        claim(r.user >= 1 || (r.user == 0 && r.session.len >= 8));
+        fuzz_text(&r.tenant);
+        fcc_bus_rights_free(&r);
     }
 
     free(copy);

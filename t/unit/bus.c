@@ -12,6 +12,8 @@
 
 #define BUS_W  "0123456789abcdef"
 
+#define BUS_SPENT  "{\"v\":1,\"w\":\"" BUS_W "\",\"t\":\"spent\","
+
 #define BUS_COUNT(a)  (sizeof(a) / sizeof(a[0]))
 
 
@@ -530,6 +532,74 @@ bus_test_rights(void)
 }
 
 
+static void
+bus_test_spent(void)
+{
+    size_t            i;
+    fcc_buf_t         b;
+    fcc_bus_t         bus;
+    fcc_bus_spent_t   s;
+
+    static const char  *const bad[] = {
+        "[]", "7", "[\"a\",1,0,1,0]", "[\"a\",1,0,1,0,0,0]",
+        "[\"\",1,0,1,0,0]", "[7,1,0,1,0,0]", "[\"a\",0,0,1,0,0]",
+        "[\"a\",1,3,1,0,0]", "[\"a\",1,-1,1,0,0]", "[\"a\",1,0,-1,0,0]",
+        "[\"a\",1,0,3600000001000,0,0]", "[\"a\",1,0,1,\"0\",0]",
+        "[\"a\",1,0,1,0,null]"
+    };
+
+    static const char  *const heads[] = {
+        "\"n\":1", "\"node\":1", "\"node\":0,\"n\":1",
+        "\"node\":1,\"n\":0", "\"node\":9007199254740993,\"n\":1"
+    };
+
+    s.schema = bus_str("local");
+    s.user_id = 7;
+    s.kind = 1;
+    s.cost = 200000;
+    s.text = INT64_MIN;
+    s.cid = INT64_MAX;
+
+    fcc_buf_init(&b, bus_out, sizeof(bus_out));
+    fcc_bus_spent_begin(&b, &bus_worker, 12, 3);
+    fcc_bus_spent_put(&b, &s, 1);
+    fcc_bus_spent_put(&b, &s, 0);
+    fcc_bus_end(&b);
+
+    memset(&s, 0, sizeof(s));
+
+    is_int(fcc_bus_read(&bus, b.start, b.pos - b.start), FCC_OK, "spent");
+    is_int(bus.type, FCC_BUS_SPENT, "type");
+    is_int(bus.node, 12, "node");
+    is_int(bus.n, 3, "which");
+    is_int(bus.items, 2, "items");
+    is_int(fcc_bus_spent(&bus, 1, &s), FCC_OK, "an item");
+    is_str(s.schema.data, s.schema.len, "local", "its schema");
+    is_int(s.user_id, 7, "its user");
+    is_int(s.kind, 1, "its kind");
+    is_int(s.cost, 200000, "its cost");
+    is_int(s.text, INT64_MIN, "its text");
+    is_int(s.cid, INT64_MAX, "its cid");
+    is_int(fcc_bus_spent(&bus, 2, &s), FCC_ERROR, "no third one");
+    fcc_bus_free(&bus);
+
+    for (i = 0; i < BUS_COUNT(bad); i++) {
+        b.pos = b.start + sprintf((char *) b.start, BUS_SPENT
+                                  "\"node\":1,\"n\":1,\"spent\":[%s]}", bad[i]);
+        is_int(fcc_bus_read(&bus, b.start, b.pos - b.start), FCC_OK, bad[i]);
+        is_int(fcc_bus_spent(&bus, 0, &s), FCC_ERROR, "is none");
+        fcc_bus_free(&bus);
+    }
+
+    for (i = 0; i < BUS_COUNT(heads); i++) {
+        b.pos = b.start + sprintf((char *) b.start,
+                                  BUS_SPENT "%s,\"spent\":[]}", heads[i]);
+        is_int(fcc_bus_read(&bus, b.start, b.pos - b.start), FCC_ERROR,
+               heads[i]);
+    }
+}
+
+
 int
 main(void)
 {
@@ -541,6 +611,7 @@ main(void)
     bus_test_bounds();
     bus_test_overflow();
     bus_test_rights();
+    bus_test_spent();
 
     return tap_done();
 }

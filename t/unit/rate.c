@@ -201,6 +201,33 @@ hash(void)
 }
 
 
+static void
+elsewhere(void)
+{
+    int64_t     full;
+    fcc_rate_t  rate;
+
+    rate.interval = 200000;
+    rate.burst = 10;
+    full = 0;
+
+    fcc_rate_spend(&full, 9 * rate.interval, 5000);
+    is_int(fcc_rate_take(&full, &rate, 5000), 0, "one is left");
+    is_int(fcc_rate_take(&full, &rate, 5000), 200, "and no more");
+
+    fcc_rate_spend(&full, 3 * rate.interval, 5000);
+    is_int(fcc_rate_take(&full, &rate, 5000), 200, "never emptier than empty");
+    is_int(fcc_rate_take(&full, &rate, 5200), 0, "that was all");
+
+    full = INT64_MAX;
+    fcc_rate_spend(&full, INT64_MAX, 5000);
+    is_int(full, 5000000 + FCC_RATE_COST_MAX, "what is not believed");
+
+    fcc_rate_spend(&full, 0, 1000000000);
+    is_int(full, 1000000000000LL, "a long time later");
+}
+
+
 int
 main(void)
 {
@@ -210,6 +237,7 @@ main(void)
     model();
     again();
     hash();
+    elsewhere();
 
     return tap_done();
 }
