@@ -80,7 +80,8 @@ static const struct option  longs[] = {
     { "cookies",  1, NULL, 'c' }, { "cookie",   1, NULL, 'k' },
     { "pid",      1, NULL, 'P' }, { "source",   1, NULL, 'S' },
     { "origin",   1, NULL, 'o' }, { "announce", 0, NULL, 'A' },
-    { "hup",      1, NULL, 'H' }, { NULL,       0, NULL, 0   }
+    { "hup",      1, NULL, 'H' }, { "deflate",  0, NULL, 'd' },
+    { NULL,       0, NULL, 0   }
 };
 
 
@@ -152,6 +153,7 @@ usage(void)
           "  --warm=N                messages of each sender before\n"
           "  --stalled=N             sockets that do not read\n"
           "  --text=N                length of a message's text (40)\n"
+          "  --deflate               offer permessage-deflate\n"
           "  --at-once=N             handshakes under way (100)\n"
           "  --cookies=FILE --cookie=NAME  a session of each line (sessionid)\n"
           "  --origin=O --source=ADDRESS\n"
@@ -185,6 +187,7 @@ options(int argc, char **argv)
         case 's': load.senders = (uint32_t) atoi(optarg); break;
         case 'f': load.flight = (uint32_t) atoi(optarg); break;
         case 'e': load.echo = 1; break;
+        case 'd': load.deflate = 1; break;
         case 'R': load.rate = atof(optarg); break;
         case 't': load.seconds = atof(optarg); break;
         case 'i': load.idle = atof(optarg); break;

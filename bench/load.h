@@ -115,6 +115,7 @@ typedef struct {
     uint32_t            stalled;
     uint32_t            flight;
     int                 echo;               /* done when its sender has it */
+    int                 deflate;            /* permessage-deflate is offered */
     double              rate;
     double              seconds;
     double              idle;
@@ -158,6 +159,7 @@ typedef struct {
     uint64_t            strangers;
     uint64_t            others;
     uint64_t            bytes;
+    uint64_t            wire;               /* those of messages' frames */
     int                 stuck;
     char                error[256];
 

@@ -248,11 +248,12 @@ report(FILE *out, double connect, double ran, double live)
 
     fprintf(out, "\"messages\":%lu,\"deliveries\":%lu,\"delivered\":%lu,"
             "\"expected\":%lu,\"gaps\":%lu,\"backwards\":%lu,"
-            "\"strangers\":%lu,\"others\":%lu,\"bytes\":%lu,\"stuck\":%d,"
+            "\"strangers\":%lu,\"others\":%lu,\"bytes\":%lu,"
+            "\"wire\":%lu,\"stuck\":%d,"
             "\"error\":\"%s\",",
             load.run_finished, load.run_delivered, load.delivered,
             load.expected, load.gaps, load.backwards, load.strangers,
-            load.others, load.bytes, load.stuck, load.error);
+            load.others, load.bytes, load.wire, load.stuck, load.error);
 
     fprintf(out, "\"ms\":{\"count\":%lu,\"p50\":%.4f,\"p90\":%.4f,"
             "\"p99\":%.4f,\"p999\":%.4f,\"max\":%.4f},\"slices\":[",

@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <zlib.h>
+
 #include "load.h"
 
 
@@ -35,11 +37,30 @@ static ssize_t conn_recv(conn_t *c, uint8_t *p, size_t size);
 static int conn_input(conn_t *c, uint8_t *p, size_t len);
 static ssize_t conn_reply(conn_t *c, uint8_t *p, size_t len);
 static ssize_t conn_frame(conn_t *c, uint8_t *p, size_t len);
+static uint8_t *conn_inflate(uint8_t *p, size_t *len);
 static void conn_put(conn_t *c, uint8_t opcode, const uint8_t *p, size_t len);
 static void conn_tls(conn_t *c);
 
 
-static uint8_t   in[IN_SIZE];
+/* what people write, so that it can be compressed as that can */
+
+static const char  prose[] =
+    "have you seen that goal from the second half, what a shot from so "
+    "far out and the keeper never moved; greetings from Osaka to all of"
+    " you, it is past midnight here and I should be asleep since I have"
+    " to work tomorrow morning but this is far too good to miss. does "
+    "anybody know the name of the song in the break? it was on the "
+    "radio last week and I have looked for it ever since. thank you for"
+    " the stream, the picture is clear and the sound too, better than "
+    "it was on Friday when half of us were thrown out twice in a "
+    "quarter of an hour. will there be another one on Sunday, and can "
+    "we vote for what is played first? my brother says hello, he has a "
+    "cold and can not speak, which makes the evening a quiet one for "
+    "the rest of the family now. ";
+
+/* with room for the end of a compressed message */
+
+static uint8_t   in[IN_SIZE + 4];
 static SSL_CTX  *ctx;
 
 
@@ -273,13 +294,15 @@ conn_request(conn_t *c)
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                  "Sec-WebSocket-Version: 13\r\n"
                  "Origin: %s\r\n"
-                 "%s%s%s%s%s%s\r\n",
+                 "%s%s%s%s%s%s%s\r\n",
                  path, load.origin + (load.tls ? 8 : 7), load.origin,
                  cookie ? "Cookie: " : "", cookie ? load.cookie_name : "",
                  cookie ? "=" : "", cookie ? cookie : "",
                  cookie ? "\r\n" : "",
                  load.proto == LOAD_V1
-                 ? "Sec-WebSocket-Protocol: fcchat.v1\r\n" : "");
+                 ? "Sec-WebSocket-Protocol: fcchat.v1\r\n" : "",
+                 load.deflate
+                 ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
 
     bytes_add(&c->out, text, (size_t) n);
     conn_write(c);
@@ -465,8 +488,9 @@ conn_reply(conn_t *c, uint8_t *p, size_t len)
 static ssize_t
 conn_frame(conn_t *c, uint8_t *p, size_t len)
 {
-    char    why[160];
-    size_t  head, n;
+    char      why[160];
+    size_t    head, n, plain;
+    uint8_t  *text;
 
     if (len < 2) {
         return 0;
@@ -496,7 +520,20 @@ conn_frame(conn_t *c, uint8_t *p, size_t len)
     switch (p[0] & 15) {
 
     case 1:
-        load_message(c, p + head, n);
+        load.wire += head + n;
+        text = p + head;
+        plain = n;
+
+        if (p[0] & 0x40) {
+            text = conn_inflate(text, &plain);
+
+            if (text == NULL) {
+                load_lost(c, "what is no compressed message");
+                return -1;
+            }
+        }
+
+        load_message(c, text, plain);
         break;
 
     case 8:
@@ -518,6 +555,39 @@ conn_frame(conn_t *c, uint8_t *p, size_t len)
     }
 
     return (ssize_t) (head + n);
+}
+
+
+/* up to the next call; the bytes behind the message are put back */
+
+static uint8_t *
+conn_inflate(uint8_t *p, size_t *len)
+{
+    int              rc;
+    uint8_t          behind[4];
+    static z_stream  zs;
+    static uint8_t   text[65536];
+
+    if (zs.state == NULL && inflateInit2(&zs, -15) != Z_OK) {
+        return NULL;
+    }
+
+    inflateReset(&zs);
+
+    memcpy(behind, p + *len, 4);
+    memcpy(p + *len, "\x00\x00\xff\xff", 4);
+
+    zs.next_in = p;
+    zs.avail_in = (uInt) (*len + 4);
+    zs.next_out = text;
+    zs.avail_out = sizeof(text);
+
+    rc = inflate(&zs, Z_SYNC_FLUSH);
+
+    memcpy(p + *len, behind, 4);
+    *len = sizeof(text) - zs.avail_out;
+
+    return rc == Z_OK && zs.avail_in == 0 ? text : NULL;
 }
 
 
@@ -557,9 +627,10 @@ conn_put(conn_t *c, uint8_t opcode, const uint8_t *p, size_t len)
 void
 conn_send(sender_t *s, uint64_t stamp)
 {
-    int     n;
-    char    text[1024], json[2048];
-    conn_t  *c;
+    int       n;
+    char      text[1024], json[2048];
+    conn_t   *c;
+    uint32_t  at;
 
     c = s->conn;
 
@@ -570,8 +641,10 @@ conn_send(sender_t *s, uint64_t stamp)
     n = snprintf(text, sizeof(text), "~%04x%04x%08x%016lx", s->room, s->index,
                  s->sent, stamp);
 
+    at = s->sent * 61;
+
     while (n < (int) load.text) {
-        text[n++] = 'x';
+        text[n++] = prose[at++ % (sizeof(prose) - 1)];
     }
 
     switch (load.proto) {

@@ -37,6 +37,7 @@ our @rows = (
     [ 'open-8', '10,000 sockets, 8 messages a second', \&open_8 ],
     [ 'open-40', '10,000 sockets, 40 messages a second', \&open_40 ],
     [ 'memory', 'idle sockets', \&memory ],
+    [ 'deflate', 'one compressed message to 1,000 sockets', \&deflate ],
     [ 'rooms', '10,000 sockets in 1, 100 and 10,000 rooms', \&rooms ],
     [ 'idle', '15,000 idle sockets with pings', \&idle ],
     [ 'handshake', 'authenticated handshakes', \&handshake ],
@@ -318,13 +319,60 @@ sub memory {
     my $tls = grown('fcchat', $quick ? 500 : 2000, start => { tls => 1 });
 
     my $few = grown('fcchat', 10000, cookies => Bench::Server::few_cookies());
+    my $deflate = grown('fcchat', 10000, deflate => undef,
+                        start => { conf => 'fcchat_deflate on;' });
 
     return { what => 'memory of an idle socket', unit => 'B',
              cells => \%plain, goal => '<= 1.2 KB',
              value => $plain{fcchat}, max => 1229,
              note => sprintf('each of another session; of 100 sessions %.0f B: '
                              . 'the rest is the cache and holes', $few // 0) },
+           { what => 'with permessage-deflate', unit => 'B',
+             cells => { fcchat => $deflate }, goal => '<= 100 B more',
+             value => defined $deflate ? $deflate - $plain{fcchat} : undef,
+             max => 100 },
            { what => 'with TLS', unit => 'B', cells => { fcchat => $tls } };
+}
+
+
+# The same text with and without, in turn: a line of chat, and a long one.
+
+sub deflate {
+    my @lines;
+
+    for my $text (80, 400) {
+        my %runs;
+
+        for (1 .. ($quick ? 1 : 3)) {
+            for my $on (0, 1) {
+                my $server = Bench::Server->start('fcchat', conf =>
+                                                  'fcchat_deflate on;');
+
+                push @{$runs{$on}}, load($server, sockets => 1000, warm => 3,
+                                         seconds => seconds(2), text => $text,
+                                         $on ? (deflate => undef) : ());
+                $server->stop();
+            }
+        }
+
+        my ($off, $on) = map {
+            { cpu => least(map { cpu($_) } @{$runs{$_}}),
+              bytes => least(map { ratio(@$_{qw/ wire delivered /}) }
+                             @{$runs{$_}}) }
+        } 0, 1;
+
+        push @lines,
+            { what => "bytes a delivery, text of $text", unit => 'B',
+              cells => { fcchat => $on->{bytes} },
+              note => sprintf('%.0f without; %s', $off->{bytes},
+                              losses({ fcchat => $runs{1} })) },
+            { what => "CPU a delivery, text of $text", unit => 'us',
+              cells => { fcchat => $on->{cpu} },
+              goal => '<= 1.05 x without', max => 1.05,
+              value => ratio($on->{cpu}, $off->{cpu}) };
+    }
+
+    return @lines;
 }
 
 
