@@ -11,6 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_query.h>
 
 
 static char *ngx_http_fcchat_prefix(ngx_conf_t *cf, void *post, void *data);
@@ -150,6 +151,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     { ngx_string("fcchat_query"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE2,
       ngx_http_fcchat_set_query,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    /* how old messages and reactions may become, or "off" */
+    { ngx_string("fcchat_retention"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE1,
+      ngx_http_fcchat_set_retention,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },

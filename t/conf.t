@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(325);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(333);
 
 my $d = $t->testdir();
 
@@ -303,6 +303,9 @@ wrong("fcchat_tenant_tables $_ b", qq(invalid names of tables "$_" and "b",)
 wrong('fcchat_tenant_tables a', 'invalid number of arguments in'
       . ' "fcchat_tenant_tables" directive');
 right("fcchat_tenant_tables $_") for 'a b', 'x.Y_1 z.a', 'x' x 63 . ' b';
+wrong("fcchat_retention $_", qq(invalid time "$_", it must be "off" or as)
+      . ' "30d", at least "1m"') for '59s', 'x', '-1d', '0';
+right("fcchat_retention $_") for 'off', '1m', '2y';
 wrong('fcchat_query x "SELECT 1"', 'unknown query "x", it must be "session" or'
       . ' "user" or "room" or "stamps" or "owner" or "reaction"');
 wrong("fcchat_query user '$_->[0]'", qq(query "user" $_->[1]), "query $_->[0]")
@@ -350,7 +353,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_detach on', 'fcchat_deflate on', 'fcchat_lag 64k',
            'fcchat_coalesce 1s', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
-           'fcchat_tenant_cache 1s', 'fcchat_rate off',
+           'fcchat_tenant_cache 1s', 'fcchat_retention 1d', 'fcchat_rate off',
            'fcchat_connections ip=5',
            'fcchat_reaction_rate 5r/s', 'fcchat_api_rate 5r/s',
            'fcchat_api_secret_file secret', 'fcchat_csrf_cookie x',

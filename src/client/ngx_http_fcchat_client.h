@@ -118,6 +118,8 @@ typedef struct {
     ngx_http_complex_value_t       *tenant;     /* or NULL: public, or */
     ngx_flag_t                      domain;     /* the Host's */
     const char                     *tables;     /* SQL, or NULL */
+    const char                     *tenants;    /* likewise, set with it */
+    time_t                          retention;  /* 0: off */
     ngx_msec_t                      tenant_cache;
     ngx_http_complex_value_t       *room;       /* or NULL: last segment */
 
@@ -243,19 +245,6 @@ char *ngx_http_fcchat_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-
-char *ngx_http_fcchat_set_query(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/* each name of fcchat_query is inherited by itself */
-void ngx_http_fcchat_merge_queries(ngx_http_fcchat_store_queries_t *conf,
-    ngx_http_fcchat_store_queries_t *prev);
-ngx_uint_t ngx_http_fcchat_same_queries(ngx_http_fcchat_store_queries_t *a,
-    ngx_http_fcchat_store_queries_t *b);
-
-/* tells the hub the location's schema, unless each request has its own */
-ngx_int_t ngx_http_fcchat_conf_schema(ngx_conf_t *cf,
-    ngx_http_fcchat_hub_conf_t *hub, ngx_http_fcchat_loc_conf_t *conf);
 
 /* the hub that a chat location uses, one of the main configuration's */
 char *ngx_http_fcchat_conf_hub(ngx_conf_t *cf,

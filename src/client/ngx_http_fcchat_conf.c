@@ -6,6 +6,7 @@
 
 
 #include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_query.h>
 
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
@@ -88,6 +89,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
      *     conf->cookie = { 0, NULL };
      *     conf->csrf_cookie = { 0, NULL };
      *     conf->salt = "";
+     *     conf->tenants = NULL;
      *     conf->origins = NULL;
      */
 
@@ -103,6 +105,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->domain = NGX_CONF_UNSET;
     conf->tables = NGX_CONF_UNSET_PTR;
     conf->tenant_cache = NGX_CONF_UNSET_MSEC;
+    conf->retention = NGX_CONF_UNSET;
     conf->room = NGX_CONF_UNSET_PTR;
     conf->secrets = NGX_CONF_UNSET_PTR;
     conf->engine = NGX_CONF_UNSET_UINT;
@@ -152,8 +155,14 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->media, prev->media, "/media/");
     ngx_conf_merge_ptr_value(conf->tenant, prev->tenant, NULL);
     ngx_conf_merge_value(conf->domain, prev->domain, 0);
+
+    if (conf->tables == NGX_CONF_UNSET_PTR) {
+        conf->tenants = prev->tenants;
+    }
+
     ngx_conf_merge_ptr_value(conf->tables, prev->tables, NULL);
     ngx_conf_merge_msec_value(conf->tenant_cache, prev->tenant_cache, 60000);
+    ngx_conf_merge_sec_value(conf->retention, prev->retention, 0);
     ngx_conf_merge_ptr_value(conf->room, prev->room, NULL);
     ngx_conf_merge_ptr_value(conf->secrets, prev->secrets, NULL);
     ngx_conf_merge_uint_value(conf->engine, prev->engine,

@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_query.h>
 
 
 #define NGX_HTTP_FCCHAT_CONNECTIONS_MAX  64
@@ -365,8 +366,9 @@ ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lcf->tables = ngx_http_fcchat_store_tenant_sql(cf->pool, &value[1],
                                                    &value[2]);
+    lcf->tenants = ngx_http_fcchat_store_tenants_sql(cf->pool, &value[2]);
 
-    if (lcf->tables == NULL) {
+    if (lcf->tables == NULL || lcf->tenants == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid names of tables \"%V\" and \"%V\", each "
                            "must be \"name\" or \"schema.name\" of letters, "
@@ -598,6 +600,7 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
         if (ngx_http_fcchat_same_str(&pg->conninfo, &conf->pg->conninfo)
             && pg->connections == conf->pg->connections
             && pg->timeout == conf->pg->timeout
+            && hub[i].store.retention == conf->retention
             && ngx_http_fcchat_same_queries(hub[i].store.queries,
                                             &conf->queries)
             && ngx_http_fcchat_same_redis(hub[i].redis, conf->redis)
@@ -622,6 +625,7 @@ ngx_http_fcchat_conf_hub(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf)
 
     hub->store.pg = conf->pg;
     hub->store.queries = &conf->queries;
+    hub->store.retention = conf->retention;
     hub->redis = conf->redis;
     hub->prefix = conf->prefix;
     hub->seal = conf->seal;

@@ -49,6 +49,7 @@ ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s, ngx_str_t *since)
     }
 
     seq = room->have - (int64_t) s->conf->history;
+    s->member.lenient = 1;
 
     return ngx_http_fcchat_room_resume(room, &s->member, log,
                                        ngx_max(seq, 0));

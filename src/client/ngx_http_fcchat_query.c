@@ -1,14 +1,18 @@
 
 /*
- * The directive fcchat_query, and what a hub is told of a location: the site's
- * own statements, and its schema where the configuration names it.
+ * The directives fcchat_query and fcchat_retention, and what a hub is told of a
+ * location: the site's own statements, and its schema where the configuration
+ * names it.
  */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_query.h>
+
+
+#define NGX_HTTP_FCCHAT_RETENTION_MIN  60       /* s */
 
 
 /* a statement of the level itself, though it has no text */
@@ -16,6 +20,8 @@ static const char  ngx_http_fcchat_query_default[] = "";
 
 
 static void ngx_http_fcchat_query_unknown(ngx_conf_t *cf, ngx_str_t *name);
+static ngx_int_t ngx_http_fcchat_conf_tenants(ngx_conf_t *cf,
+    ngx_http_fcchat_hub_conf_t *hub, ngx_http_fcchat_loc_conf_t *conf);
 
 
 char *
@@ -114,6 +120,39 @@ ngx_http_fcchat_same_queries(ngx_http_fcchat_store_queries_t *a,
 }
 
 
+char *
+ngx_http_fcchat_set_retention(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lcf->retention != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        lcf->retention = 0;
+        return NGX_CONF_OK;
+    }
+
+    lcf->retention = ngx_parse_time(&value[1], 1);
+
+    if (lcf->retention == (time_t) NGX_ERROR
+        || lcf->retention < NGX_HTTP_FCCHAT_RETENTION_MIN)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time \"%V\", it must be \"off\" or as "
+                           "\"30d\", at least \"1m\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_int_t
 ngx_http_fcchat_conf_schema(ngx_conf_t *cf, ngx_http_fcchat_hub_conf_t *hub,
     ngx_http_fcchat_loc_conf_t *conf)
@@ -123,7 +162,11 @@ ngx_http_fcchat_conf_schema(ngx_conf_t *cf, ngx_http_fcchat_hub_conf_t *hub,
 
     static ngx_str_t  public = ngx_string("public");
 
-    if (conf->domain || (conf->tenant && conf->tenant->lengths)) {
+    if (conf->domain) {
+        return ngx_http_fcchat_conf_tenants(cf, hub, conf);
+    }
+
+    if (conf->tenant && conf->tenant->lengths) {
         return NGX_OK;
     }
 
@@ -153,6 +196,40 @@ ngx_http_fcchat_conf_schema(ngx_conf_t *cf, ngx_http_fcchat_hub_conf_t *hub,
     }
 
     *known = *schema;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_conf_tenants(ngx_conf_t *cf, ngx_http_fcchat_hub_conf_t *hub,
+    ngx_http_fcchat_loc_conf_t *conf)
+{
+    ngx_uint_t    i;
+    const char  **sql;
+
+    if (hub->store.tenants == NULL) {
+        hub->store.tenants = ngx_array_create(cf->pool, 1,
+                                              sizeof(const char *));
+        if (hub->store.tenants == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    sql = hub->store.tenants->elts;
+
+    for (i = 0; i < hub->store.tenants->nelts; i++) {
+        if (ngx_strcmp(sql[i], conf->tenants) == 0) {
+            return NGX_OK;
+        }
+    }
+
+    sql = ngx_array_push(hub->store.tenants);
+    if (sql == NULL) {
+        return NGX_ERROR;
+    }
+
+    *sql = conf->tenants;
 
     return NGX_OK;
 }

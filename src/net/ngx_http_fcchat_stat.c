@@ -463,7 +463,7 @@ ngx_http_fcchat_stat_read_slot(ngx_http_fcchat_stat_all_t *all,
         sum = &all->all.gauges[i];
 
         worker->gauges[i] = n;
-        *sum = (i == NGX_HTTP_FCCHAT_STAT_REDIS_LAG) ? ngx_max(*sum, n)
+        *sum = (i >= NGX_HTTP_FCCHAT_STAT_REDIS_LAG) ? ngx_max(*sum, n)
                                                      : *sum + n;
     }
 

@@ -69,6 +69,10 @@ typedef enum {
     NGX_HTTP_FCCHAT_STAT_PUBLISHED,
     NGX_HTTP_FCCHAT_STAT_UNPUBLISHED,
     NGX_HTTP_FCCHAT_STAT_BUS_RECEIVED,
+    NGX_HTTP_FCCHAT_STAT_RETAINED,
+    NGX_HTTP_FCCHAT_STAT_RETAIN_KEPT = NGX_HTTP_FCCHAT_STAT_RETAINED + 4,
+    NGX_HTTP_FCCHAT_STAT_RETAIN_RUNS,
+    NGX_HTTP_FCCHAT_STAT_RETAIN_ERRORS,
     NGX_HTTP_FCCHAT_STAT_API,
 
     /* histograms */
@@ -94,6 +98,7 @@ typedef enum {
     NGX_HTTP_FCCHAT_STAT_REDIS_LINKS,       /* servers that are wanted */
     NGX_HTTP_FCCHAT_STAT_REDIS_UP,          /* and those that are there */
     NGX_HTTP_FCCHAT_STAT_REDIS_LAG,         /* us, of the last beat */
+    NGX_HTTP_FCCHAT_STAT_RETAIN_LAST,       /* s, when a run ended */
     NGX_HTTP_FCCHAT_STAT_GAUGES
 } ngx_http_fcchat_stat_gauge_e;
 
@@ -125,7 +130,8 @@ typedef struct {
 } ngx_http_fcchat_stat_worker_t;
 
 
-/* all workers at one moment; gauges are sums, the lag is the longest */
+/* all workers at one moment; gauges are sums, but for the longest lag and the
+ * last run of fcchat_retention */
 
 typedef struct {
     ngx_http_fcchat_stat_t          all;

@@ -72,6 +72,11 @@ static const char  *ngx_http_fcchat_stat_statuses[] = {
 };
 
 
+static const char  *ngx_http_fcchat_stat_retained[] = {
+    "message", "event", "reaction", "ban", NULL
+};
+
+
 const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
 
     { "connections_opened_total", "WebSockets that were opened.",
@@ -172,6 +177,22 @@ const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
       NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_API,
       "status", ngx_http_fcchat_stat_statuses },
 
+    { "retention_deleted_total", "Rows that were deleted for their age.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_RETAINED,
+      "kind", ngx_http_fcchat_stat_retained },
+
+    { "retention_kept_total", "Old messages that others refer to.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_RETAIN_KEPT,
+      NULL, NULL },
+
+    { "retention_runs_total", "Runs of fcchat_retention that ended here.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_RETAIN_RUNS,
+      NULL, NULL },
+
+    { "retention_errors_total", "Steps of fcchat_retention that failed.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_RETAIN_ERRORS,
+      NULL, NULL },
+
     { "commit_seconds", "From a message's arrival to its commit.",
       NGX_HTTP_FCCHAT_STAT_HISTOGRAM, NGX_HTTP_FCCHAT_STAT_COMMIT,
       NULL, NULL },
@@ -212,6 +233,11 @@ const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
 
     { "redis_links_up", "Links to Redis that are up.",
       NGX_HTTP_FCCHAT_STAT_GAUGE, NGX_HTTP_FCCHAT_STAT_REDIS_UP, NULL, NULL },
+
+    { "retention_last_run_timestamp_seconds",
+      "When a run of fcchat_retention last ended, on any node; 0: none did.",
+      NGX_HTTP_FCCHAT_STAT_GAUGE, NGX_HTTP_FCCHAT_STAT_RETAIN_LAST,
+      NULL, NULL },
 
     { NULL, NULL, 0, 0, NULL, NULL }
 };

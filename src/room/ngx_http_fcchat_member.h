@@ -97,6 +97,8 @@ struct ngx_http_fcchat_member_s {
     unsigned                     retry_out:1;   /* and they are own bytes */
     unsigned                     blocked:1;     /* without a slot */
     unsigned                     dead:1;        /* broken(…, 0) was called */
+    unsigned                     lenient:1;     /* waits for as much of it as
+                                                 * there is */
 
     uint64_t                     sent;          /* bytes; those of the log are
                                                  * added when it leaves */

@@ -14,6 +14,10 @@
  *       +--older than RESUME_MAX, deleted since,
  *          another epoch, ahead of PostgreSQL-----> lost()
  *
+ * What is too old is deleted from PostgreSQL, but for messages that are pinned.
+ * So the log ends where a number is missing, and who wants more is lost; a page
+ * that joins is given what there is.
+ *
  * A member that waits may go at any time: leave() takes it out of the queue.  A
  * reader may be ahead of this worker (it was told by another): then it waits
  * for the log to reach it, and is lost only when PostgreSQL's head is below it.
@@ -34,6 +38,8 @@ static void ngx_http_fcchat_resume_ask(ngx_http_fcchat_room_t *room,
     int64_t before);
 static void ngx_http_fcchat_resume_read(void *data,
     ngx_http_fcchat_store_answer_t *answer);
+static void ngx_http_fcchat_resume_gone(ngx_http_fcchat_room_t *room,
+    int64_t low);
 static ngx_int_t ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
 
@@ -195,6 +201,7 @@ ngx_http_fcchat_resume_ask(ngx_http_fcchat_room_t *room, int64_t before)
 static void
 ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
 {
+    int64_t                  low;
     ngx_uint_t               i;
     ngx_http_fcchat_room_t  *room;
 
@@ -211,19 +218,54 @@ ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
         return;
     }
 
-    if (answer->n == 0) {
-        ngx_http_fcchat_room_resumed(room, "gone");
-        return;
-    }
+    low = room->before;
 
-    for (i = answer->n; i-- > 0; /* void */ ) {
+    for (i = answer->n; i-- > 0; low--) {
+
+        if (answer->events[i].seq != low - 1) {
+            break;
+        }
+
         if (ngx_http_fcchat_resume_put(room, &answer->events[i]) != NGX_OK) {
             ngx_http_fcchat_room_resumed(room, "too_old");
             return;
         }
     }
 
+    if (answer->n == 0 || low > answer->events[0].seq) {
+        ngx_http_fcchat_resume_gone(room, low);
+    }
+
     ngx_http_fcchat_room_resuming(room);
+}
+
+
+/* there is nothing below low any more */
+
+static void
+ngx_http_fcchat_resume_gone(ngx_http_fcchat_room_t *room, int64_t low)
+{
+    ngx_queue_t               *q, *next;
+    ngx_http_fcchat_member_t  *m;
+
+    for (q = ngx_queue_head(&room->resumers);
+         q != ngx_queue_sentinel(&room->resumers);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        m = ngx_queue_data(q, ngx_http_fcchat_member_t, waiting);
+
+        if (m->since + 1 >= low) {
+            continue;
+        }
+
+        if (m->lenient) {
+            m->since = low - 1;
+
+        } else {
+            ngx_http_fcchat_resume_lost(m, "gone");
+        }
+    }
 }
 
 

@@ -42,6 +42,11 @@ ngx_http_fcchat_store_create(ngx_http_fcchat_store_conf_t *conf,
         return NULL;
     }
 
+    if (ngx_http_fcchat_store_retain_init(store) != NGX_OK) {
+        ngx_http_fcchat_store_destroy(store);
+        return NULL;
+    }
+
     return store;
 }
 
@@ -51,6 +56,7 @@ ngx_http_fcchat_store_destroy(ngx_http_fcchat_store_t *store)
 {
     store->closing = 1;
 
+    ngx_http_fcchat_store_retain_close(store);
     ngx_http_fcchat_store_ask_close(store);
 
     ngx_http_fcchat_pg_destroy(store->pg);

@@ -105,6 +105,10 @@ typedef struct {
     ngx_array_t                    *schemas;        /* ngx_str_t: those that
                                                      * the configuration names,
                                                      * or NULL */
+    ngx_array_t                    *tenants;        /* const char *: SQL of
+                                                     * store_tenants_sql(), or
+                                                     * NULL */
+    time_t                          retention;      /* s; 0: off */
 } ngx_http_fcchat_store_conf_t;
 
 
@@ -216,6 +220,21 @@ typedef struct {
 } ngx_http_fcchat_store_state_t;
 
 
+/* what a step of deleting has come to, in rows */
+
+typedef struct {
+    int64_t                         messages;
+    int64_t                         events;
+    int64_t                         reactions;
+    int64_t                         bans;
+    int64_t                         kept;       /* others refer to them */
+    int64_t                         wait;       /* ms until the next one */
+    int64_t                         finished;   /* the last run: s, or 0 */
+    unsigned                        more:1;     /* of this run */
+    unsigned                        done:1;     /* the run has ended */
+} ngx_http_fcchat_store_retained_t;
+
+
 /*
  * The answer to a look-up.  What it points to lives during the handler only.
  * kind says which member is valid, and only when rc is OK.
@@ -241,6 +260,8 @@ typedef struct {
     ngx_http_fcchat_store_total_t  *totals;     /* by minute, then stamp */
     ngx_http_fcchat_store_published_t
                                     published;
+    ngx_http_fcchat_store_retained_t
+                                   *retained;
 } ngx_http_fcchat_store_answer_t;
 
 
@@ -337,6 +358,13 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_session(
  */
 const char *ngx_http_fcchat_store_tenant_sql(ngx_pool_t *pool,
     ngx_str_t *domains, ngx_str_t *tenants);
+
+/*
+ * Likewise the statement that lists the names of all tenants' schemas: those
+ * after $1, $2 of them at most.
+ */
+const char *ngx_http_fcchat_store_tenants_sql(ngx_pool_t *pool,
+    ngx_str_t *tenants);
 
 /*
  * The tenant that has host as a domain: answer->data is its schema's name as

@@ -44,6 +44,9 @@ typedef struct {
 } ngx_http_fcchat_store_warning_t;
 
 
+typedef struct ngx_http_fcchat_store_retain_s  ngx_http_fcchat_store_retain_t;
+
+
 struct ngx_http_fcchat_store_s {
     ngx_http_fcchat_store_conf_t  *conf;
     ngx_http_fcchat_pg_t          *pg;
@@ -74,6 +77,9 @@ struct ngx_http_fcchat_store_s {
     ngx_uint_t                     asking[NGX_HTTP_FCCHAT_STORE_ASKING];
     ngx_queue_t                    locked;
     ngx_event_t                    again;
+
+    ngx_http_fcchat_store_retain_t
+                                  *retain;      /* NULL: off */
 
     /* when what was last logged */
     ngx_http_fcchat_store_warning_t
@@ -261,6 +267,13 @@ void ngx_http_fcchat_store_write_close(ngx_http_fcchat_store_t *store);
 
 void ngx_http_fcchat_store_ask_init(ngx_http_fcchat_store_t *store);
 void ngx_http_fcchat_store_ask_close(ngx_http_fcchat_store_t *store);
+
+/* fcchat_retention: NGX_ERROR without memory; and a schema that was seen, which
+ * is one of the tenants to do it for */
+ngx_int_t ngx_http_fcchat_store_retain_init(ngx_http_fcchat_store_t *store);
+void ngx_http_fcchat_store_retain_close(ngx_http_fcchat_store_t *store);
+void ngx_http_fcchat_store_retain_add(ngx_http_fcchat_store_t *store,
+    ngx_str_t *name);
 
 void ngx_http_fcchat_store_reaction_init(ngx_http_fcchat_store_t *store);
 void ngx_http_fcchat_store_reaction_close(ngx_http_fcchat_store_t *store);

@@ -571,6 +571,7 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
 {
     PGresult                      *res;
     ngx_int_t                      n;
+    ngx_http_fcchat_store_ask_t   *ask;
     ngx_http_fcchat_store_room_t  *room;
 
     n = ngx_http_fcchat_store_rows(job, 1, 4);
@@ -578,6 +579,9 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
     if (n < 1) {
         return n ? NGX_ERROR : NGX_DECLINED;
     }
+
+    ask = job->data;
+    ngx_http_fcchat_store_retain_add(ask->store, &ask->schema);
 
     res = job->results[1];
     room = &answer->room;

@@ -44,6 +44,31 @@ ngx_http_fcchat_store_tenant_sql(ngx_pool_t *pool, ngx_str_t *domains,
 }
 
 
+const char *
+ngx_http_fcchat_store_tenants_sql(ngx_pool_t *pool, ngx_str_t *tenants)
+{
+    u_char  *p;
+    u_char   tenant[NGX_HTTP_FCCHAT_STORE_TABLE_LEN];
+
+    static const char  format[] = "SELECT t.schema_name FROM %s t "
+                                  "WHERE t.schema_name > $1 "
+                                  "ORDER BY t.schema_name LIMIT $2::bigint";
+
+    if (ngx_http_fcchat_store_table(tenant, tenants) == NULL) {
+        return NULL;
+    }
+
+    p = ngx_pnalloc(pool, sizeof(format) + sizeof(tenant));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    ngx_sprintf(p, format, tenant)[0] = '\0';
+
+    return (const char *) p;
+}
+
+
 /*
  * "schema"."name" with a NUL, as Django quotes it: case counts.  NULL when it
  * is neither NAME nor SCHEMA.NAME.
