@@ -372,6 +372,22 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       offsetof(ngx_http_fcchat_loc_conf_t, csrf_cookie),
       &ngx_http_fcchat_token_post },
 
+    /* and read what was: a page of history, or a resume */
+    { ngx_string("fcchat_history_rate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, history_rate),
+      &ngx_http_fcchat_often_default },
+
+    /* how often an address may have a cookie looked up that is no session */
+    { ngx_string("fcchat_auth_rate"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,
+      ngx_http_fcchat_set_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fcchat_loc_conf_t, auth_rate),
+      &ngx_http_fcchat_often_default },
+
     /* open sockets of a user and of an address: "user=10", "ip=100" */
     { ngx_string("fcchat_connections"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE12,

@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(333);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(363);
 
 my $d = $t->testdir();
 
@@ -143,7 +143,9 @@ wrong('fcchat_history 1001', 'value must be between 0 and 1000');
 wrong('fcchat_history x', '"fcchat_history" directive must have a number');
 right("fcchat_history $_") for 0, 1000;
 
-for my $name (qw/ fcchat_rate fcchat_reaction_rate fcchat_api_rate /) {
+for my $name (qw/ fcchat_rate fcchat_reaction_rate fcchat_api_rate
+                  fcchat_history_rate fcchat_auth_rate /)
+{
     wrong("$name $_", sprintf('invalid rate "%s", it must be "off" or as'
                               . ' "5r/s" or "30r/m", up to 1000000',
                               (split)[0]))
@@ -354,6 +356,8 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_coalesce 1s', 'fcchat_media_url /x/',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_retention 1d', 'fcchat_rate off',
+           'fcchat_tenant_cache 1s', 'fcchat_rate off',
+           'fcchat_history_rate off', 'fcchat_auth_rate off',
            'fcchat_connections ip=5',
            'fcchat_reaction_rate 5r/s', 'fcchat_api_rate 5r/s',
            'fcchat_api_secret_file secret', 'fcchat_csrf_cookie x',

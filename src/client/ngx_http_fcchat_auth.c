@@ -31,6 +31,7 @@ typedef struct {
     ngx_http_fcchat_redis_get_t  *get;
     ngx_queue_t                   waiters;
     ngx_msec_t                    asked;
+    uint64_t                      from;         /* a token was taken */
     fcc_django_session_t          session;
     u_char                        digest[NGX_HTTP_FCCHAT_DIGEST];
 } ngx_http_fcchat_flight_t;
@@ -52,6 +53,7 @@ static void ngx_http_fcchat_auth_user(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static void ngx_http_fcchat_auth_done(ngx_http_fcchat_flight_t *f,
     ngx_http_fcchat_auth_e rc, ngx_http_fcchat_user_t *user);
+static void ngx_http_fcchat_auth_known(ngx_http_fcchat_flight_t *f);
 static void ngx_http_fcchat_auth_free(ngx_http_fcchat_flight_t *f);
 static ngx_int_t ngx_http_fcchat_auth_get(ngx_http_fcchat_flight_t *f,
     ngx_str_t *cookie);
@@ -100,14 +102,28 @@ ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
             ngx_str_rbtree_lookup(&worker->flights, &key, hash);
 
     if (f == NULL) {
+
+        /* one is taken before it is asked, or many at once would be asked */
+
+        if (conf->auth_rate
+            && ngx_http_fcchat_rate_take(worker->conf->rates, w->from,
+                                         NGX_HTTP_FCCHAT_RATE_STRANGER,
+                                         conf->auth_rate))
+        {
+            return NGX_HTTP_FCCHAT_AUTH_TOO_MANY;
+        }
+
         f = ngx_http_fcchat_auth_flight(worker, hub, conf, schema, digest);
         if (f == NULL) {
             return NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE;
         }
 
+        f->from = w->from;
+
         rc = ngx_http_fcchat_auth_start(f, cookie);
 
         if (rc != NGX_OK) {
+            ngx_http_fcchat_auth_known(f);
             ngx_http_fcchat_auth_free(f);
 
             return (rc == NGX_DECLINED) ? NGX_HTTP_FCCHAT_AUTH_NONE
@@ -445,6 +461,10 @@ ngx_http_fcchat_auth_done(ngx_http_fcchat_flight_t *f,
                                           NGX_HTTP_FCCHAT_NEGATIVE_TIME));
     }
 
+    if (rc != NGX_HTTP_FCCHAT_AUTH_NONE) {
+        ngx_http_fcchat_auth_known(f);
+    }
+
     /* whoever asks from now on finds the cache, or starts anew */
 
     ngx_rbtree_delete(&f->worker->flights, &f->node.node);
@@ -461,6 +481,19 @@ ngx_http_fcchat_auth_done(ngx_http_fcchat_flight_t *f,
     }
 
     ngx_http_fcchat_auth_free(f);
+}
+
+
+/* nothing was asked in vain: the address has its token back */
+
+static void
+ngx_http_fcchat_auth_known(ngx_http_fcchat_flight_t *f)
+{
+    if (f->conf->auth_rate) {
+        ngx_http_fcchat_rate_give(f->worker->conf->rates, f->from,
+                                  NGX_HTTP_FCCHAT_RATE_STRANGER,
+                                  f->conf->auth_rate);
+    }
 }
 
 

@@ -13,6 +13,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_sha1.h>
+#include <ngx_http_fcchat_audit.h>
 #include <ngx_http_fcchat_rate.h>
 #include <ngx_http_fcchat_room.h>
 #include <fcc_django.h>
@@ -150,6 +151,8 @@ typedef struct {
     fcc_rate_t                     *api_rate;
     fcc_django_secrets_t           *api_secrets;    /* or NULL */
     ngx_str_t                       csrf_cookie;
+    fcc_rate_t                     *history_rate;
+    fcc_rate_t                     *auth_rate;  /* of an address */
     ngx_uint_t                      user_max;   /* sockets; 0: off */
     ngx_uint_t                      addr_max;
     ngx_msec_t                      handshake;  /* ms, from its headers on */
@@ -186,6 +189,7 @@ extern ngx_module_t  ngx_http_fcchat_module;
 extern fcc_rate_t  ngx_http_fcchat_rate_default;
 extern fcc_rate_t  ngx_http_fcchat_reaction_rate_default;
 extern fcc_rate_t  ngx_http_fcchat_api_rate_default;
+extern fcc_rate_t  ngx_http_fcchat_often_default;
 
 
 /* the values of a level, not set, and how one inherits those of its parent */
@@ -325,6 +329,7 @@ typedef enum {
     NGX_HTTP_FCCHAT_AUTH_NONE,          /* no valid session */
     NGX_HTTP_FCCHAT_AUTH_UNAVAILABLE,
     NGX_HTTP_FCCHAT_AUTH_NO_TENANT,
+    NGX_HTTP_FCCHAT_AUTH_TOO_MANY,      /* cookies that were no session */
     NGX_HTTP_FCCHAT_AUTH_MISS           /* the cache only: ask */
 } ngx_http_fcchat_auth_e;
 
@@ -349,6 +354,11 @@ void ngx_http_fcchat_cache_doubt(ngx_shm_zone_t *zone, int64_t id,
 /* 1 when what was asked for about the user at that time is not believed */
 ngx_uint_t ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
     ngx_msec_t asked);
+
+
+/* who a client is by its address, of which one of IPv6 has the lower half for
+ * itself */
+uint64_t ngx_http_fcchat_addr_key(ngx_connection_t *c);
 
 
 /* what a socket is counted by */
@@ -382,6 +392,7 @@ typedef struct ngx_http_fcchat_auth_waiter_s  ngx_http_fcchat_auth_waiter_t;
 
 struct ngx_http_fcchat_auth_waiter_s {
     ngx_queue_t                     queue;
+    uint64_t                        from;       /* whom it is on to ask */
     ngx_uint_t                      waits;
     void                          (*ready)(ngx_http_fcchat_auth_waiter_t *w,
                                         ngx_http_fcchat_auth_e rc,
@@ -391,9 +402,10 @@ struct ngx_http_fcchat_auth_waiter_s {
 
 /*
  * Who owns the cookie, by the rules of the location.  AUTH_OK: *user is set;
- * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_NO_TENANT; AUTH_MISS: w->ready will be
- * called, not from inside.  One question at a time for a cookie, however many
- * ask.
+ * AUTH_NONE; AUTH_UNAVAILABLE; AUTH_NO_TENANT; AUTH_TOO_MANY: whoever w->from
+ * stands for has had too many cookies that were none; AUTH_MISS: w->ready will
+ * be called, not from inside.  One question at a time for a cookie, however
+ * many ask.
  */
 ngx_http_fcchat_auth_e ngx_http_fcchat_auth(ngx_http_fcchat_worker_t *worker,
     ngx_http_fcchat_hub_t *hub, ngx_http_fcchat_loc_conf_t *conf,
@@ -418,30 +430,6 @@ ngx_uint_t ngx_http_fcchat_auth_backend(ngx_http_fcchat_loc_conf_t *conf,
 
 /* forgets all questions, at the worker's exit */
 void ngx_http_fcchat_auth_destroy(ngx_http_fcchat_worker_t *worker);
-
-
-/* ---- security events ---- */
-
-/* what the log is bounded by: one line a second of each in a worker */
-
-typedef enum {
-    NGX_HTTP_FCCHAT_AUDIT_HANDSHAKE = 0,    /* no handshake, or a bad one */
-    NGX_HTTP_FCCHAT_AUDIT_ORIGIN,
-    NGX_HTTP_FCCHAT_AUDIT_SESSION,          /* none, or not a valid one */
-    NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,        /* a right is missing or was lost */
-    NGX_HTTP_FCCHAT_AUDIT_ROOM,             /* that there is not */
-    NGX_HTTP_FCCHAT_AUDIT_TOO_MANY,         /* sockets, questions */
-    NGX_HTTP_FCCHAT_AUDIT_RATE,             /* messages, reactions, resumes */
-    NGX_HTTP_FCCHAT_AUDIT_PROTOCOL,         /* frames that are wrong */
-    NGX_HTTP_FCCHAT_AUDIT_UNAVAILABLE,
-    NGX_HTTP_FCCHAT_AUDITS
-} ngx_http_fcchat_audit_e;
-
-/* logs one: of a handshake, and of a session; reason: short, ASCII, ours */
-void ngx_http_fcchat_audit_request(ngx_http_request_t *r,
-    ngx_http_fcchat_audit_e kind, const char *reason);
-void ngx_http_fcchat_audit(ngx_http_fcchat_session_t *s,
-    ngx_http_fcchat_audit_e kind, const char *reason);
 
 
 /* ---- the worker ---- */
@@ -738,6 +726,7 @@ struct ngx_http_fcchat_session_s {
     ngx_http_fcchat_author_t        author;     /* in the same block */
     ngx_str_t                       addr;       /* likewise */
     ngx_str_t                       origin;     /* likewise, perhaps cut */
+    uint64_t                        from;       /* its address */
     uint64_t                        received;   /* bytes */
     uint64_t                        messages;
     off_t                           before;     /* c->sent at the upgrade */
@@ -873,6 +862,9 @@ ngx_int_t ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
  * memory */
 size_t ngx_http_fcchat_history_event(ngx_http_fcchat_room_t *room,
     fcc_event_t *e, u_char **json);
+
+/* 0, or the time (ms) until the client may read what was, page or resume */
+ngx_msec_t ngx_http_fcchat_history_wait(ngx_http_fcchat_session_t *s);
 
 /* the first frame of fcchat.v1 */
 void ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s);

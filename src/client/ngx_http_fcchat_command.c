@@ -170,7 +170,15 @@ static void
 ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
     ngx_int_t          rc;
+    ngx_msec_t         wait;
     fcc_proto_error_t  err;
+
+    wait = ngx_http_fcchat_history_wait(s);
+
+    if (wait) {
+        ngx_http_fcchat_command_limited(s, cmd, wait);
+        return;
+    }
 
     rc = ngx_http_fcchat_history(s, cmd->before, cmd->limit);
 

@@ -10,7 +10,7 @@
 
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
-#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_3"
+#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_5"
 #define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
 
 
@@ -18,11 +18,12 @@ static char *ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *prev, ngx_http_fcchat_loc_conf_t *conf);
 
 
-/* 5r/s burst=10, and 10r/s burst=20 twice; the interval is in us */
+/* 5r/s burst=10, 10r/s burst=20 twice, 5r/s burst=100; the interval is in us */
 
 fcc_rate_t  ngx_http_fcchat_rate_default = { 200000, 10 };
 fcc_rate_t  ngx_http_fcchat_reaction_rate_default = { 100000, 20 };
 fcc_rate_t  ngx_http_fcchat_api_rate_default = { 100000, 20 };
+fcc_rate_t  ngx_http_fcchat_often_default = { 200000, 100 };
 
 
 void *
@@ -129,6 +130,8 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->reaction_rate = NGX_CONF_UNSET_PTR;
     conf->api_rate = NGX_CONF_UNSET_PTR;
     conf->api_secrets = NGX_CONF_UNSET_PTR;
+    conf->history_rate = NGX_CONF_UNSET_PTR;
+    conf->auth_rate = NGX_CONF_UNSET_PTR;
     conf->handshake = NGX_CONF_UNSET_MSEC;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
@@ -193,6 +196,10 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->api_secrets, prev->api_secrets, NULL);
     ngx_conf_merge_str_value(conf->csrf_cookie, prev->csrf_cookie,
                              "csrftoken");
+    ngx_conf_merge_ptr_value(conf->history_rate, prev->history_rate,
+                             &ngx_http_fcchat_often_default);
+    ngx_conf_merge_ptr_value(conf->auth_rate, prev->auth_rate,
+                             &ngx_http_fcchat_often_default);
     ngx_conf_merge_msec_value(conf->handshake, prev->handshake, 10000);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 60000);

@@ -219,6 +219,39 @@ ngx_http_fcchat_count_place(ngx_http_fcchat_count_t *set, uint64_t key)
 }
 
 
+uint64_t
+ngx_http_fcchat_addr_key(ngx_connection_t *c)
+{
+    size_t                len;
+    u_char               *p;
+#if (NGX_HAVE_INET6)
+    struct in6_addr      *addr;
+#endif
+
+    p = c->addr_text.data;
+    len = c->addr_text.len;
+
+#if (NGX_HAVE_INET6)
+
+    if (c->sockaddr->sa_family == AF_INET6) {
+        addr = &((struct sockaddr_in6 *) c->sockaddr)->sin6_addr;
+
+        if (IN6_IS_ADDR_V4MAPPED(addr)) {
+            p = addr->s6_addr + 12;
+            len = 4;
+
+        } else {
+            p = addr->s6_addr;
+            len = 8;
+        }
+    }
+
+#endif
+
+    return fcc_rate_hash(fcc_rate_hash(FCC_RATE_HASH_INIT, "addr", 5), p, len);
+}
+
+
 void
 ngx_http_fcchat_uncount(ngx_shm_zone_t *zone,
     ngx_http_fcchat_counted_t *counted)

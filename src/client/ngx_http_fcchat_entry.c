@@ -57,6 +57,8 @@ ngx_http_fcchat_entry_init(ngx_http_fcchat_ctx_t *ctx, ngx_http_request_t *r)
     ctx->tenant.ready = ngx_http_fcchat_tenant_ready;
     ctx->auth.ready = ngx_http_fcchat_auth_ready;
     ctx->waiter.ready = ngx_http_fcchat_room_ready;
+
+    ctx->auth.from = ngx_http_fcchat_addr_key(r->connection);
 }
 
 
@@ -291,6 +293,11 @@ ngx_http_fcchat_identified(ngx_http_fcchat_ctx_t *ctx,
 
     if (rc == NGX_HTTP_FCCHAT_AUTH_NONE) {
         return ngx_http_fcchat_stranger(ctx, "no valid session");
+    }
+
+    if (rc == NGX_HTTP_FCCHAT_AUTH_TOO_MANY) {
+        return ctx->decline(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                            "too many bad sessions");
     }
 
     if (rc == NGX_HTTP_FCCHAT_AUTH_NO_TENANT) {

@@ -267,14 +267,12 @@ static ngx_int_t
 ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx)
 {
     uint64_t         key;
-    ngx_str_t       *addr;
     ngx_shm_zone_t  *zone;
 
-    addr = &ctx->request->connection->addr_text;
     zone = ctx->worker->conf->counts;
 
     if (ctx->conf->addr_max) {
-        key = fcc_rate_hash(FCC_RATE_HASH_INIT, addr->data, addr->len);
+        key = ctx->auth.from;
 
         if (ngx_http_fcchat_count_add(zone, key, ctx->conf->addr_max)) {
             return NGX_BUSY;

@@ -30,6 +30,28 @@ static ngx_int_t ngx_http_fcchat_history_send(ngx_http_fcchat_session_t *s,
     int64_t before, ngx_http_fcchat_store_answer_t *answer);
 
 
+ngx_msec_t
+ngx_http_fcchat_history_wait(ngx_http_fcchat_session_t *s)
+{
+    uint64_t  key;
+
+    if (s->conf->history_rate == NULL
+        || ngx_strcmp(s->author.role.data, "moderator") == 0)
+    {
+        return 0;
+    }
+
+    key = s->author.id ? ngx_http_fcchat_user_key(s->room->hub,
+                                                  &s->room->schema,
+                                                  s->author.id)
+                       : s->from;
+
+    return ngx_http_fcchat_rate_take(s->worker->conf->rates, key,
+                                     NGX_HTTP_FCCHAT_RATE_HISTORY,
+                                     s->conf->history_rate);
+}
+
+
 ngx_int_t
 ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
     ngx_uint_t limit)

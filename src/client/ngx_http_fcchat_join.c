@@ -36,6 +36,14 @@ ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s, ngx_str_t *since)
 
         reason = ngx_http_fcchat_join_since(room, since, &seq);
 
+        if (reason == NULL && seq < room->have
+            && ngx_http_fcchat_history_wait(s))
+        {
+            ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_RATE,
+                                  "resumes too often");
+            reason = "too_often";
+        }
+
         if (reason) {
             ngx_http_fcchat_reset(s, reason);
             return ngx_http_fcchat_room_join(room, &s->member, log);
@@ -44,7 +52,9 @@ ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s, ngx_str_t *since)
         return ngx_http_fcchat_room_resume(room, &s->member, log, seq);
     }
 
-    if (s->conf->history == 0 || room->have == 0) {
+    if (s->conf->history == 0 || room->have == 0
+        || ngx_http_fcchat_history_wait(s))
+    {
         return ngx_http_fcchat_room_join(room, &s->member, log);
     }
 

@@ -150,6 +150,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->conf = ctx->conf;
     s->worker = ctx->worker;
     s->counted = ctx->counted;
+    s->from = ctx->auth.from;
     s->room = ctx->room;
     s->v1 = ctx->v1;
     s->deflate = ctx->deflate.bits;

@@ -94,6 +94,13 @@ fcc_rate_spend(int64_t *full, int64_t cost, int64_t now)
 }
 
 
+void
+fcc_rate_give(int64_t *full, const fcc_rate_t *rate)
+{
+    *full -= rate->interval;
+}
+
+
 int
 fcc_rate_said(const fcc_said_t *said, uint64_t text, uint64_t cid,
     int64_t now)

@@ -53,6 +53,9 @@ int fcc_rate_parse(fcc_rate_t *rate, const unsigned char *data, size_t len);
  */
 int64_t fcc_rate_take(int64_t *full, const fcc_rate_t *rate, int64_t now);
 
+/* gives a token back that was taken */
+void fcc_rate_give(int64_t *full, const fcc_rate_t *rate);
+
 /*
  * Takes what was taken elsewhere, in the time (us) that its tokens need, even
  * where that many are not there: at most FCC_RATE_COST_MAX are missing then.

@@ -113,6 +113,25 @@ ngx_http_fcchat_rate_take(ngx_shm_zone_t *zone, uint64_t key,
 }
 
 
+void
+ngx_http_fcchat_rate_give(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    fcc_rate_give(&b->full[kind], rate);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
 ngx_int_t
 ngx_http_fcchat_rate_say(ngx_shm_zone_t *zone, uint64_t key, uint64_t text,
     uint64_t cid, fcc_rate_t *rate, ngx_msec_t *wait)

@@ -18,6 +18,8 @@ typedef enum {
     NGX_HTTP_FCCHAT_RATE_MESSAGE = 0,
     NGX_HTTP_FCCHAT_RATE_REACTION,
     NGX_HTTP_FCCHAT_RATE_API,
+    NGX_HTTP_FCCHAT_RATE_HISTORY,       /* pages of it, and resumes */
+    NGX_HTTP_FCCHAT_RATE_STRANGER,      /* cookies that are no session */
     NGX_HTTP_FCCHAT_RATE_KINDS
 } ngx_http_fcchat_rate_e;
 
@@ -56,6 +58,10 @@ int64_t ngx_http_fcchat_rate_node(ngx_shm_zone_t *zone);
  * another one, whose are numbered from 1 */
 ngx_uint_t ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker,
     int64_t n);
+
+/* what was taken was not needed */
+void ngx_http_fcchat_rate_give(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, fcc_rate_t *rate);
 
 /* a message was not stored after all: the user may say the same again */
 void ngx_http_fcchat_rate_unsay(ngx_shm_zone_t *zone, uint64_t key);

@@ -74,6 +74,19 @@ bucket(void)
 
     is_int(got, 10, "never more than the burst");
 
+    fcc_rate_give(&full, &rate);
+    is_int(fcc_rate_take(&full, &rate, now + 1000000), 0, "one is given back");
+    is_int(fcc_rate_take(&full, &rate, now + 1000000), 200, "and no more");
+
+    full = 0;
+    fcc_rate_give(&full, &rate);
+
+    for (i = 0, got = 0; i < 20; i++) {
+        got += fcc_rate_take(&full, &rate, now) == 0;
+    }
+
+    is_int(got, 10, "a full one holds no more");
+
     /* a third of a second: what it says is enough, and the least */
 
     rate.interval = 333333;
