@@ -20,6 +20,13 @@
 #define NGX_HTTP_FCCHAT_MEMBER_RECORD   16384   /* bytes of a TLS record */
 
 
+#if (NGX_SSL)
+#define ngx_http_fcchat_member_tls(c)  ((c)->ssl != NULL)
+#else
+#define ngx_http_fcchat_member_tls(c)  0
+#endif
+
+
 static ngx_int_t ngx_http_fcchat_member_flush_out(ngx_http_fcchat_member_t *m);
 static ngx_int_t ngx_http_fcchat_member_flush_log(ngx_http_fcchat_member_t *m,
     uint64_t until);
@@ -319,7 +326,7 @@ ngx_http_fcchat_member_flush(ngx_http_fcchat_member_t *m)
     rc = ngx_http_fcchat_member_flush_log(m, log->head);
 
     if (rc == NGX_OK) {
-        slot->slow = m->connection->ssl ? 1 : 0;
+        slot->slow = ngx_http_fcchat_member_tls(m->connection);
         m->slack = 0;
     }
 
@@ -422,7 +429,8 @@ ngx_http_fcchat_member_send(ngx_http_fcchat_member_t *m, u_char *p, size_t len,
     }
 
     if (n == NGX_AGAIN || n == 0) {
-        m->retry = c->ssl ? ngx_min(len, NGX_HTTP_FCCHAT_MEMBER_RECORD) : 0;
+        m->retry = ngx_http_fcchat_member_tls(c)
+                   ? ngx_min(len, NGX_HTTP_FCCHAT_MEMBER_RECORD) : 0;
         m->retry_out = own;
         return NGX_AGAIN;
     }
