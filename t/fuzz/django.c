@@ -1,51 +1,55 @@
 
 /*
- * Sessions.  The first byte says how much of it is genuine: 0, the input is
- * what a stranger sent; else it is signed with our secret first, so that what
- * is behind the signature is reached: base64, zlib, JSON.
+ * Sessions.  The first byte says what is done to the input before it is read,
+ * so that what is behind the signature is reached: base64, zlib, JSON, pickles.
+ * With none of it, the input is what a stranger sent.
  */
 
 
-#include "fuzz.h"
+#include "sign.h"
 
 #include <fcc_django.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
+#include <zlib.h>
 
 
-#define SECRET  "fuzz"
+#define FUZZ_SIGNED   1
+#define FUZZ_COOKIE   2         /* signed_cookies's salt and rules */
+#define FUZZ_DOT      4         /* "this is compressed" */
+#define FUZZ_DEFLATE  8         /* and it is */
+#define FUZZ_BOMB     16        /* of much more than was sent */
+#define FUZZ_PICKLE   32
+
+#define FUZZ_BOMB_SIZE  (3 * FCC_DJANGO_INFLATE_MAX)
 
 
-/* django.core.signing.Signer: base64(hmac_sha256(sha256(salt + "signer" +
- * key), value)) without '=' */
+/* the input, or again and again the input, by zlib; its length before that is
+ * *plain */
 
-static size_t
-fuzz_sign(unsigned char *out, const char *salt, const unsigned char *value,
-    size_t len)
+static unsigned char *
+fuzz_deflate(fuzz_t *f, unsigned how, size_t *len, size_t *plain)
 {
-    char            seed[128];
-    size_t          n, i;
-    unsigned int    mac_len;
-    unsigned char   key[SHA256_DIGEST_LENGTH], mac[EVP_MAX_MD_SIZE];
+    uLongf          n;
+    size_t          i, size;
+    unsigned char  *p, *out;
 
-    n = snprintf(seed, sizeof(seed), "%ssigner%s", salt, SECRET);
-    SHA256((unsigned char *) seed, n, key);
+    size = f->last - f->pos;
+    *plain = (how & FUZZ_BOMB && size) ? FUZZ_BOMB_SIZE : size;
 
-    claim(HMAC(EVP_sha256(), key, sizeof(key), value, len, mac, &mac_len)
-          != NULL);
+    p = malloc(*plain + 1);
+    n = compressBound(*plain);
+    out = malloc(n);
+    claim(p != NULL && out != NULL);
 
-    n = EVP_EncodeBlock(out, mac, mac_len);
-
-    while (n && out[n - 1] == '=') {
-        n--;
+    for (i = 0; i < *plain; i++) {
+        p[i] = f->pos[i % size];
     }
 
-    for (i = 0; i < n; i++) {
-        out[i] = out[i] == '+' ? '-' : out[i] == '/' ? '_' : out[i];
-    }
+    claim(compress2(out, &n, p, *plain, 1) == Z_OK);
+    free(p);
 
-    return n;
+    *len = n;
+
+    return out;
 }
 
 
@@ -55,44 +59,12 @@ fuzz_sign(unsigned char *out, const char *salt, const unsigned char *value,
 static unsigned char *
 fuzz_session(fuzz_t *f, unsigned how, size_t *len)
 {
-    size_t          n, i, size;
-    unsigned char  *p, *out;
-    const char     *salt, *stamp;
+    unsigned char  *out;
 
-    size = f->last - f->pos;
-    out = malloc(size * 2 + 256);
+    out = malloc((f->last - f->pos) * 2 + 256);
     claim(out != NULL);
 
-    p = out;
-
-    if (how & 4) {
-        *p++ = '.';
-    }
-
-    n = EVP_EncodeBlock(p, f->pos, size);
-
-    while (n && p[n - 1] == '=') {
-        n--;
-    }
-
-    for (i = 0; i < n; i++) {
-        p[i] = p[i] == '+' ? '-' : p[i] == '/' ? '_' : p[i];
-    }
-
-    p += n;
-
-    stamp = ":1vN000";
-    memcpy(p, stamp, strlen(stamp));
-    p += strlen(stamp);
-
-    salt = how & 2 ? "django.contrib.sessions.backends.signed_cookies"
-                   : "django.contrib.sessions.SessionStore";
-
-    n = p - out;
-    *p++ = ':';
-    p += fuzz_sign(p, salt, out, n);
-
-    *len = p - out;
+    *len = fuzz_sign_session(out, f, how);
 
     return out;
 }
@@ -107,41 +79,48 @@ fuzz_result(fcc_django_session_t *s)
 }
 
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static unsigned char *
+fuzz_copy(fuzz_t *f, size_t *len)
 {
-    fuzz_t                 f;
-    size_t                 len;
-    unsigned               how;
-    unsigned char         *p;
+    unsigned char  *p;
+
+    *len = f->last - f->pos;
+
+    p = malloc(*len ? *len : 1);
+    claim(p != NULL);
+    memcpy(p, f->pos, *len);
+
+    return p;
+}
+
+
+/* who can write to Redis is trusted with what it says, not with our memory */
+
+static void
+fuzz_pickle(const unsigned char *p, size_t len, size_t plain)
+{
+    fcc_django_session_t  s;
+
+    if (fcc_django_session_unpickle(p, len, &s) == FCC_OK) {
+        claim(plain <= FCC_DJANGO_INFLATE_MAX);
+        fuzz_result(&s);
+    }
+}
+
+
+static void
+fuzz_read(const unsigned char *p, size_t len, unsigned how, size_t plain)
+{
     fcc_django_engine_e    engine;
     fcc_django_session_t   s;
     fcc_django_secrets_t   secrets;
 
-    if (size > 200000) {
-        return 0;
-    }
-
-    f.pos = data;
-    f.last = data + size;
-
     memset(&secrets, 0, sizeof(secrets));
     secrets.n = 1;
-    secrets.key[0].data = (unsigned char *) SECRET;
-    secrets.key[0].len = sizeof(SECRET) - 1;
+    secrets.key[0].data = (unsigned char *) FUZZ_SECRET;
+    secrets.key[0].len = sizeof(FUZZ_SECRET) - 1;
 
-    how = fuzz_byte(&f);
-    engine = how & 2 ? FCC_DJANGO_COOKIE : FCC_DJANGO_DB;
-
-    if (how & 1) {
-        p = fuzz_session(&f, how, &len);
-
-    } else {
-        len = f.last - f.pos;
-        p = malloc(len ? len : 1);
-        claim(p != NULL);
-        memcpy(p, f.pos, len);
-    }
+    engine = how & FUZZ_COOKIE ? FCC_DJANGO_COOKIE : FCC_DJANGO_DB;
 
     (void) fcc_django_session_key_valid(p, len);
     (void) fcc_django_auth_hash_valid(&secrets, p, len / 2, p + len / 2,
@@ -152,8 +131,52 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     {
         /* nobody but this program knows the secret */
 
-        claim(how & 1);
+        claim(how & FUZZ_SIGNED);
+        claim(plain <= FCC_DJANGO_INFLATE_MAX);
         fuzz_result(&s);
+    }
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_t          f;
+    size_t          len, plain;
+    unsigned        how;
+    unsigned char  *p, *q;
+
+    if (size > 200000) {
+        return 0;
+    }
+
+    f.pos = data;
+    f.last = data + size;
+
+    how = fuzz_byte(&f);
+    plain = 0;
+
+    if (how & FUZZ_DEFLATE) {
+        p = fuzz_deflate(&f, how, &len, &plain);
+        how |= FUZZ_DOT;
+
+    } else {
+        p = fuzz_copy(&f, &len);
+    }
+
+    if (how & FUZZ_PICKLE) {
+        fuzz_pickle(p, len, plain);
+
+    } else if (how & FUZZ_SIGNED) {
+        f.pos = p;
+        f.last = p + len;
+
+        q = fuzz_session(&f, how, &len);
+        fuzz_read(q, len, how, plain);
+        free(q);
+
+    } else {
+        fuzz_read(p, len, how, plain);
     }
 
     free(p);
