@@ -329,27 +329,11 @@ fc_nginx_source() {
 }
 
 
-# The core and the module are configured apart, in the same words, so that
-# nginx takes the module as its own but each has flags for itself: the core
-# has habits that UBSan minds (offsets of null pointers, memcpy of nothing
-# from nowhere, unaligned loads in its parsers), our files shall have none.
+# The tree of the source package, which builds are made from but not in; call it
+# with the lock held.  Sets fc_tree.
 
-fc_build_asan() {
-    local src=$fc_var/asan/src core=$fc_var/asan/core
-    local build=$fc_var/asan/module version
-    local common="-g -O1 -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1"
-    local quiet="nonnull-attribute,pointer-overflow,alignment,null,shift"
-    local cc="$common -fsanitize=address,undefined -fno-sanitize=$quiet"
-    local own="$common -fsanitize=address,undefined -fno-sanitize-recover=all"
-    local ld="-fsanitize=address,undefined"
-    local flags=(--with-debug --with-http_ssl_module --with-http_v2_module
-                 --with-http_realip_module --with-http_auth_request_module
-                 --with-http_stub_status_module --with-threads)
-
-    own="$own -Wall -Wextra -Wno-unused-parameter -Werror"
-    own="$own -Wno-error=maybe-uninitialized"
-
-    fc_lock
+fc_nginx_tree() {
+    local src=$fc_var/asan/src version
 
     version=$(dpkg-query -W nginx)
 
@@ -360,33 +344,91 @@ fc_build_asan() {
         echo "$version" > "$src/version"
     fi
 
-    if [ ! -x "$core/nginx" ]; then
+    fc_tree=$src/tree
+}
+
+
+# fc_build_apart DIR CC FLAGS CORE-FLAGS OWN-FLAGS LD-FLAGS OPTION...
+#
+# The core and the module are configured apart, in the same words, so that
+# nginx takes the module as its own but each has flags for itself: the core
+# has habits that UBSan minds (offsets of null pointers, memcpy of nothing
+# from nowhere, unaligned loads in its parsers), our files shall have none.
+# Makes DIR/core and DIR/module.
+
+fc_build_apart() {
+    local dir=$1 cc=$2 common=$3 core=$4 own=$5 ld=$6 version
+
+    shift 6
+    fc_lock
+    fc_nginx_tree
+
+    version=$(dpkg-query -W nginx)
+
+    if [ ! -x "$dir/core/nginx" ]; then
         fc_say "building nginx with sanitizers (a minute or two, once)"
     fi
 
-    fc_configure "$src/tree" "$core" "$version $cc" "${flags[@]}" \
-                 --with-cc-opt="$cc" --with-ld-opt="$ld" \
-        || fc_die "can't configure nginx (log: $core/log)"
+    fc_configure "$fc_tree" "$dir/core" "$version $common $core" "$@" \
+                 --with-cc="$cc" --with-cc-opt="$common $core" \
+                 --with-ld-opt="$ld" \
+        || fc_die "can't configure nginx (log: $dir/core/log)"
 
-    fc_quiet "$core/log" make -j"$(fc_jobs)" -C "$src/tree" \
-             -f "$core/Makefile" binary \
-        || fc_die "can't build nginx (log: $core/log)"
+    fc_quiet "$dir/core/log" make -j"$(fc_jobs)" -C "$fc_tree" \
+             -f "$dir/core/Makefile" binary \
+        || fc_die "can't build nginx (log: $dir/core/log)"
 
     # nginx unloads the module before leaks are looked for; it has to stay for
     # their stacks to have names
 
-    fc_configure "$src/tree" "$build" "$(fc_stamp "$own")" "${flags[@]}" \
-                 --with-cc-opt="$own" --with-ld-opt="$ld -Wl,-z,nodelete" \
-                 --add-dynamic-module="$(fc_seen_from "$src/tree" "$fc_top")" \
-        || fc_die "can't configure the module (log: $build/log)"
+    fc_configure "$fc_tree" "$dir/module" "$(fc_stamp "$cc $common $own")" \
+                 "$@" --with-cc="$cc" --with-cc-opt="$common $own" \
+                 --with-ld-opt="$ld -Wl,-z,nodelete" \
+                 --add-dynamic-module="$(fc_seen_from "$fc_tree" "$fc_top")" \
+        || fc_die "can't configure the module (log: $dir/module/log)"
 
-    fc_quiet "$build/log" make -j"$(fc_jobs)" -C "$src/tree" \
-             -f "$build/Makefile" modules \
-        || fc_die "can't build the module (log: $build/log)"
+    fc_quiet "$dir/module/log" make -j"$(fc_jobs)" -C "$fc_tree" \
+             -f "$dir/module/Makefile" modules \
+        || fc_die "can't build the module (log: $dir/module/log)"
 
     fc_unlock
+}
 
-    FC_ASAN_NGINX=$core/nginx
-    FC_ASAN_MODULE=$build/ngx_http_fcchat_module.so
+
+# what of UBSan is not for nginx's core, and how our own files are checked
+
+fc_not_core=-fno-sanitize=nonnull-attribute,pointer-overflow,alignment,null
+fc_not_core=$fc_not_core,shift
+fc_own="-Wall -Wextra -Wno-unused-parameter -Werror"
+
+
+# AddressSanitizer and libFuzzer, of clang
+
+fc_build_fuzz() {
+    local checks=-fsanitize=address,undefined
+
+    fc_build_apart "$fc_var/fuzz" clang-14 \
+        "-g -O1 -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1" \
+        "-fsanitize=address" \
+        "$checks,fuzzer-no-link -fno-sanitize-recover=all $fc_own" \
+        "$checks" --without-http_gzip_module --without-http_proxy_module \
+        --without-http_rewrite_module --without-pcre
+}
+
+
+fc_build_asan() {
+    local dir=$fc_var/asan checks=-fsanitize=address,undefined
+
+    fc_build_apart "$dir" gcc \
+        "-g -O1 -fno-omit-frame-pointer -DNGX_DEBUG_PALLOC=1 $checks" \
+        "$fc_not_core" \
+        "-fno-sanitize-recover=all $fc_own -Wno-error=maybe-uninitialized" \
+        "$checks" \
+        --with-debug --with-http_ssl_module --with-http_v2_module \
+        --with-http_realip_module --with-http_auth_request_module \
+        --with-http_stub_status_module --with-threads
+
+    FC_ASAN_NGINX=$dir/core/nginx
+    FC_ASAN_MODULE=$dir/module/ngx_http_fcchat_module.so
     export FC_ASAN_NGINX FC_ASAN_MODULE
 }
