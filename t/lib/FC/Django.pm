@@ -20,6 +20,8 @@ package FC::Django;
 # the Redis key and the pickled value), age => SECONDS (negative: expired),
 # secret => 'old key', and data => {...} for more keys or other values.
 # Every call takes schema => 'tenant2' (default "localhost").
+#
+# With python and serve it is another site's process, asked by call().
 
 use strict;
 use warnings;
@@ -49,8 +51,8 @@ sub new {
     my $self = bless { owner => $$, secret => $o{secret} // $SECRET }, $class;
 
     $self->{pid} = open2($self->{out}, $self->{in}, 'setpriv',
-                         '--pdeathsig', 'KILL', '/usr/bin/python3',
-                         top() . '/demo/django/serve.py');
+                         '--pdeathsig', 'KILL', $o{python} // '/usr/bin/python3',
+                         $o{serve} // top() . '/demo/django/serve.py');
 
     return $self;
 }
