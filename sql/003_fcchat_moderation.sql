@@ -90,6 +90,7 @@ CREATE TABLE IF NOT EXISTS fcchat_ban (
     CHECK (kind = 'ban' OR user_id IS NOT NULL)
 );
 
+CREATE INDEX IF NOT EXISTS fcchat_ban_room ON fcchat_ban (room_id);
 CREATE UNIQUE INDEX IF NOT EXISTS fcchat_ban_user
     ON fcchat_ban (room_id, user_id, kind) WHERE user_id IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS fcchat_ban_address
@@ -263,6 +264,7 @@ SET plan_cache_mode TO 'force_generic_plan'
 SET enable_seqscan TO 'off'
 SET enable_hashjoin TO 'off'
 SET enable_mergejoin TO 'off'
+SET jit TO 'off'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -584,6 +586,7 @@ SET plan_cache_mode TO 'force_generic_plan'
 SET enable_seqscan TO 'off'
 SET enable_hashjoin TO 'off'
 SET enable_mergejoin TO 'off'
+SET jit TO 'off'
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -705,6 +705,7 @@ struct ngx_http_fcchat_session_s {
                                                  * is not agreed on */
     unsigned                        checking:1; /* its rights are asked for */
     unsigned                        again:1;    /* and soon once more */
+    unsigned                        staff:1;    /* the user is */
     uint16_t                        todo_code;
     uint16_t                        code;       /* closed with, for the log */
     uint16_t                        pending;    /* messages under way */
@@ -753,6 +754,9 @@ void ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s,
 /* the member's lost() */
 void ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m,
     const char *reason);
+
+/* the judge of a hub: 4403 for the session of somebody who is banned, or 0 */
+ngx_uint_t ngx_http_fcchat_session_judge(ngx_http_fcchat_member_t *m);
 
 /* our Close: a code and a short ASCII reason */
 void ngx_http_fcchat_session_close(ngx_http_fcchat_session_t *s,

@@ -21,6 +21,12 @@ static void ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static void ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
+static void ngx_http_fcchat_command_moderate(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
+static ngx_uint_t ngx_http_fcchat_command_silenced(
+    ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd);
+static ngx_uint_t ngx_http_fcchat_command_slow(ngx_http_fcchat_session_t *s,
+    fcc_cmd_t *cmd);
 static ngx_uint_t ngx_http_fcchat_command_exempt(
     ngx_http_fcchat_session_t *s, fcc_rate_t *rate);
 static ngx_uint_t ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s,
@@ -76,6 +82,10 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
         return;
     }
 
+    /* roles come and go while a socket is open */
+
+    ngx_http_fcchat_session_role(s, s->staff);
+
     switch (cmd.type) {
 
     case FCC_CMD_MESSAGE:
@@ -91,7 +101,7 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
         break;
 
     case FCC_CMD_MODERATE:
-        ngx_http_fcchat_command_busy(s, &cmd.cid);
+        ngx_http_fcchat_command_moderate(s, &cmd);
         break;
     }
 
@@ -102,9 +112,16 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
 static void
 ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
+    if (ngx_http_fcchat_command_silenced(s, cmd)
+        || ngx_http_fcchat_command_slow(s, cmd))
+    {
+        return;
+    }
+
     if (!ngx_http_fcchat_command_exempt(s, s->conf->rate)
         && ngx_http_fcchat_command_said(s, cmd))
     {
+        ngx_http_fcchat_slow_back(s->room, s->author.id);
         return;
     }
 
@@ -112,6 +129,7 @@ ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
                             s->sender)
         != NGX_OK)
     {
+        ngx_http_fcchat_slow_back(s->room, s->author.id);
         ngx_http_fcchat_command_unsay(s);
         ngx_http_fcchat_command_busy(s, &cmd->cid);
         return;
@@ -128,6 +146,10 @@ ngx_http_fcchat_command_reaction(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     ngx_msec_t                 wait;
     fcc_proto_error_t          err;
     ngx_http_fcchat_outcome_t  o;
+
+    if (ngx_http_fcchat_command_silenced(s, cmd)) {
+        return;
+    }
 
     if (!ngx_http_fcchat_command_exempt(s, s->conf->reaction_rate)) {
 
@@ -192,6 +214,114 @@ ngx_http_fcchat_command_history(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     } else if (rc == NGX_ERROR) {
         ngx_http_fcchat_command_busy(s, &cmd->cid);
     }
+}
+
+
+static void
+ngx_http_fcchat_command_moderate(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    ngx_int_t          rc;
+    fcc_proto_error_t  err;
+
+    /* PostgreSQL has the last word, but need not be asked about most */
+
+    if (ngx_strcmp(s->author.role.data, "member") == 0) {
+        err.code = "forbidden";
+        err.text = "You may not do that.";
+
+        ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
+                              "no moderator");
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, -1);
+        return;
+    }
+
+    rc = ngx_http_fcchat_moderate(s->room, &s->author, &cmd->mod, &cmd->cid,
+                                  s->sender);
+
+    if (rc == NGX_OK) {
+        ngx_http_fcchat_command_pending(s);
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        err.code = "bad_request";
+        err.text = "The time of \"until\" is over.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, -1);
+        return;
+    }
+
+    ngx_http_fcchat_command_busy(s, &cmd->cid);
+}
+
+
+/* 1: the user may not write here, and was told */
+
+static ngx_uint_t
+ngx_http_fcchat_command_silenced(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    int64_t            wait;
+    fcc_proto_error_t  err;
+
+    if (ngx_http_fcchat_session_judge(&s->member)) {
+        err.code = "banned";
+        err.text = "You may not be here.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, -1);
+        return 1;
+    }
+
+    wait = ngx_http_fcchat_room_timeout(s->room, s->author.id);
+
+    if (wait) {
+        err.code = "timed_out";
+        err.text = "You may not write here for a while.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
+        return 1;
+    }
+
+    return 0;
+}
+
+
+/* 1: too soon in slow mode, and the client was told */
+
+static ngx_uint_t
+ngx_http_fcchat_command_slow(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
+{
+    ngx_msec_t         wait;
+    fcc_proto_error_t  err;
+
+    if (ngx_strcmp(s->author.role.data, "member") != 0) {
+        return 0;
+    }
+
+    wait = ngx_http_fcchat_slow_take(s->room, s->author.id);
+
+    if (wait == 0) {
+        return 0;
+    }
+
+    err.code = "slow_mode";
+    err.text = "This room is in slow mode, wait a little.";
+
+    ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
+
+    return 1;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_session_judge(ngx_http_fcchat_member_t *m)
+{
+    ngx_http_fcchat_session_t  *s;
+
+    s = (ngx_http_fcchat_session_t *) m;
+
+    return ngx_http_fcchat_room_banned(s->room, s->author.id, s->staff,
+                                       &s->addr)
+           ? NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN : 0;
 }
 
 
@@ -340,7 +470,11 @@ ngx_http_fcchat_command_done(void *session, ngx_http_fcchat_outcome_t *o)
     if (s->state == NGX_HTTP_FCCHAT_OPEN) {
 
         if (o->code) {
-            ngx_http_fcchat_command_unsay(s);
+
+            if (o->message) {
+                ngx_http_fcchat_slow_back(s->room, s->author.id);
+                ngx_http_fcchat_command_unsay(s);
+            }
 
             err.code = o->code;
             err.text = o->text;
@@ -419,8 +553,9 @@ ngx_http_fcchat_reset(ngx_http_fcchat_session_t *s, const char *reason)
 void
 ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
 {
-    fcc_buf_t                b;
-    ngx_time_t              *tp;
+    u_char                  *p;
+    size_t                   size;
+    fcc_buf_t                b, pins;
     fcc_welcome_t            w;
     ngx_http_fcchat_room_t  *room;
     u_char                   buf[FCC_PROTO_OVERHEAD
@@ -429,7 +564,32 @@ ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
                                       + FCC_ROOM_NAME_MAX + 64)];
 
     room = s->room;
-    tp = ngx_timeofday();
+
+    p = buf;
+    size = room->rules ? ngx_http_fcchat_rules_pins_size(room->rules) : 0;
+
+    if (size) {
+
+        /* the pins, and behind them all of it */
+
+        p = ngx_alloc(2 * size + sizeof(buf), s->member.connection->log);
+
+        if (p == NULL) {
+            p = buf;
+            size = 0;
+        }
+    }
+
+    fcc_buf_init(&pins, p, size);
+
+    if (size) {
+        ngx_http_fcchat_rules_pins(room->rules, &pins,
+                                   ngx_http_fcchat_rules_now());
+    }
+
+    w.slow = ngx_http_fcchat_room_slow(room);
+    w.pins.len = pins.pos - pins.start;
+    w.pins.data = pins.start;
 
     w.room.len = room->name.len;
     w.room.data = room->name.data;
@@ -444,14 +604,15 @@ ngx_http_fcchat_welcome(ngx_http_fcchat_session_t *s)
 
     /* whom it welcomes is about to join */
 
-    w.slow = 0;
-    ngx_memzero(&w.pins, sizeof(fcc_str_t));
-
     w.viewers = ngx_http_fcchat_room_viewers(room) + 1;
-    w.server_time = (int64_t) tp->sec * 1000 + tp->msec;
+    w.server_time = ngx_http_fcchat_rules_now();
 
-    fcc_buf_init(&b, buf, sizeof(buf));
+    fcc_buf_init(&b, p + size, size + sizeof(buf));
     fcc_proto_v1_welcome(&b, &w);
 
     ngx_http_fcchat_session_reply(s, FCC_WS_TEXT, b.start, b.pos - b.start);
+
+    if (p != buf) {
+        ngx_free(p);
+    }
 }

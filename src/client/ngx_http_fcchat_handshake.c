@@ -29,6 +29,7 @@ static ngx_http_fcchat_ctx_t *ngx_http_fcchat_ctx(ngx_http_request_t *r,
     ngx_http_fcchat_headers_t *h);
 static void ngx_http_fcchat_since(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_known(ngx_http_fcchat_ctx_t *ctx);
+static ngx_int_t ngx_http_fcchat_inside(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx,
     ngx_uint_t status, const char *text);
@@ -194,7 +195,7 @@ ngx_http_fcchat_ctx(ngx_http_request_t *r, ngx_http_fcchat_headers_t *h)
     ngx_http_fcchat_since(ctx);
 
     ctx->known = ngx_http_fcchat_known;
-    ctx->inside = ngx_http_fcchat_upgrade;
+    ctx->inside = ngx_http_fcchat_inside;
     ctx->decline = ngx_http_fcchat_decline;
 
     ngx_http_set_ctx(r, ctx, ngx_http_fcchat_module);
@@ -258,6 +259,19 @@ ngx_http_fcchat_known(ngx_http_fcchat_ctx_t *ctx)
     }
 
     return ngx_http_fcchat_entry_room(ctx);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_inside(ngx_http_fcchat_ctx_t *ctx)
+{
+    if (ngx_http_fcchat_room_banned(ctx->room, ctx->user.id, ctx->user.staff,
+                                    &ctx->request->connection->addr_text))
+    {
+        return ngx_http_fcchat_decline(ctx, NGX_HTTP_FORBIDDEN, "banned");
+    }
+
+    return ngx_http_fcchat_upgrade(ctx);
 }
 
 

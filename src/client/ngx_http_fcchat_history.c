@@ -21,9 +21,13 @@
 typedef struct {
     ngx_http_fcchat_sender_t  *sender;
     int64_t                    before;
+    ngx_uint_t                 limit;
+    ngx_uint_t                 deletes;     /* the room's, when it was asked */
 } ngx_http_fcchat_page_t;
 
 
+static ngx_int_t ngx_http_fcchat_history_ask(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_page_t *page);
 static void ngx_http_fcchat_history_read(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_history_send(ngx_http_fcchat_session_t *s,
@@ -70,12 +74,9 @@ ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
 
     page->sender = s->sender;
     page->before = before ? before : s->room->have + 1;
+    page->limit = limit;
 
-    if (ngx_http_fcchat_store_before(s->room->hub->store, &s->room->schema,
-                                     s->room->id, page->before, limit,
-                                     ngx_http_fcchat_history_read, page)
-        == NULL)
-    {
+    if (ngx_http_fcchat_history_ask(s, page) != NGX_OK) {
         ngx_free(page);
         return NGX_ERROR;
     }
@@ -85,6 +86,19 @@ ngx_http_fcchat_history(ngx_http_fcchat_session_t *s, int64_t before,
     ngx_http_fcchat_stat_inc(PAGES);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_history_ask(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_page_t *page)
+{
+    page->deletes = s->room->deletes;
+
+    return ngx_http_fcchat_store_before(s->room->hub->store, &s->room->schema,
+                                        s->room->id, page->before, page->limit,
+                                        ngx_http_fcchat_history_read, page)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -99,11 +113,20 @@ ngx_http_fcchat_history_read(void *data,
     page = data;
     s = page->sender->session;
 
+    if (s && s->room->deletes != page->deletes
+        && ngx_http_fcchat_history_ask(s, page) == NGX_OK)
+    {
+        /* the answer may have what was deleted meanwhile */
+
+        return;
+    }
+
     if (s) {
         s->reading = 0;
 
         if (s->state == NGX_HTTP_FCCHAT_OPEN
             && (answer->rc != NGX_HTTP_FCCHAT_STORE_OK
+                || s->room->deletes != page->deletes
                 || ngx_http_fcchat_history_send(s, page->before, answer)
                    != NGX_OK))
         {
@@ -134,6 +157,10 @@ ngx_http_fcchat_history_send(ngx_http_fcchat_session_t *s, int64_t before,
 
     size = FCC_PROTO_OVERHEAD;
     first = answer->n;
+
+    for (i = 0; i < answer->n; i++) {
+        ngx_http_fcchat_room_author(s->room, &answer->events[i]);
+    }
 
     /* the newest that fit */
 

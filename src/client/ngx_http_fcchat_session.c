@@ -192,15 +192,15 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 void
 ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s, ngx_uint_t staff)
 {
-    if (s->author.id == 0) {
-        ngx_str_set(&s->author.role, "guest");
+    s->staff = staff;
 
-    } else if (staff) {
-        ngx_str_set(&s->author.role, "moderator");
-
-    } else {
-        ngx_str_set(&s->author.role, "member");
+    if (s->room) {
+        ngx_http_fcchat_room_role(s->room, s->author.id, staff,
+                                  &s->author.role);
+        return;
     }
+
+    ngx_str_set(&s->author.role, "guest");
 }
 
 
@@ -310,6 +310,15 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
 
         ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_ROOM_GONE,
                                       "room gone");
+        return;
+    }
+
+    if (s->room && ngx_http_fcchat_session_judge(&s->member)) {
+
+        /* likewise */
+
+        ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN,
+                                      "banned");
         return;
     }
 

@@ -100,6 +100,7 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
         worker->hubs[i]->recheck = ngx_http_fcchat_rights_recheck;
         worker->hubs[i]->client = worker;
         worker->hubs[i]->zone = conf->rates;
+        worker->hubs[i]->judge = ngx_http_fcchat_session_judge;
 
         worker->nhubs++;
     }

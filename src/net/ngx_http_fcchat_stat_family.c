@@ -31,8 +31,8 @@ static const char  *ngx_http_fcchat_stat_refusals[] = {
 static const char  *ngx_http_fcchat_stat_errors[] = {
     "bad_request", "bad_json", "bad_text", "unknown_type", "empty", "too_long",
     "login_required", "rate_limited", "unavailable", "unknown_stamp",
-    "not_allowed", "rejected", "room_gone", "muted", "slow_mode", "filtered",
-    "duplicate", "other", NULL
+    "not_allowed", "rejected", "room_gone", "timed_out", "slow_mode", "banned",
+    "duplicate", "forbidden", "not_found", "too_many", "other", NULL
 };
 
 

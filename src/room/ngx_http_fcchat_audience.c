@@ -25,12 +25,17 @@ static ngx_int_t ngx_http_fcchat_audience_reserve(
     ngx_http_fcchat_audience_t *a, size_t len);
 static size_t ngx_http_fcchat_audience_max(ngx_http_fcchat_audience_t *a,
     size_t len);
+static void ngx_http_fcchat_audience_void(ngx_http_fcchat_audience_t *a,
+    uint64_t pos, uint64_t end);
 static uint64_t ngx_http_fcchat_audience_keep(ngx_http_fcchat_audience_t *a,
     ngx_uint_t all);
 static void ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m,
     ngx_uint_t code);
 static size_t ngx_http_fcchat_audience_send(ngx_http_fcchat_audience_t *a,
     ngx_http_fcchat_slot_t *slot);
+
+
+static u_char  ngx_http_fcchat_blanks[] = "                                ";
 
 
 ngx_int_t
@@ -115,6 +120,85 @@ ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a, int64_t seq,
     }
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_http_fcchat_audience_blank(ngx_http_fcchat_audience_t *a, int64_t seq,
+    u_char *payload, size_t len)
+{
+    u_char      header[FCC_WS_HEADER_MAX];
+    size_t      hlen, plen, n;
+    uint64_t    pos, end;
+    ngx_uint_t  i;
+
+    if (ngx_http_fcchat_log_event(&a->log, seq, &pos, &end) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    /* the only header of a frame that is as long */
+
+    plen = 0;
+
+    for (hlen = 2; hlen <= FCC_WS_HEADER_MAX && hlen <= end - pos; hlen++) {
+        plen = end - pos - hlen;
+
+        if (fcc_ws_header(header, FCC_WS_TEXT, plen) == hlen) {
+            break;
+        }
+    }
+
+    if (len && (hlen > end - pos || len > plen)) {
+        return NGX_DECLINED;
+    }
+
+    for (i = a->n; i-- > 0; /* void */ ) {
+        ngx_http_fcchat_member_spare(a->slots[i].member, pos, end);
+    }
+
+    if (len == 0) {
+        ngx_http_fcchat_audience_void(a, pos, end);
+        return NGX_OK;
+    }
+
+    ngx_http_fcchat_log_replace(&a->log, pos, header, hlen);
+    ngx_http_fcchat_log_replace(&a->log, pos + hlen, payload, len);
+
+    for (pos += hlen + len; pos < end; pos += n) {
+        n = ngx_min(end - pos, sizeof(ngx_http_fcchat_blanks) - 1);
+        ngx_http_fcchat_log_replace(&a->log, pos, ngx_http_fcchat_blanks, n);
+    }
+
+    return NGX_OK;
+}
+
+
+/* RFC 6455 5.5.3: a Pong that answers nothing is a heartbeat, and ignored */
+
+static void
+ngx_http_fcchat_audience_void(ngx_http_fcchat_audience_t *a, uint64_t pos,
+    uint64_t end)
+{
+    size_t  n;
+    u_char  frame[2 + FCC_WS_CONTROL_MAX];
+
+    ngx_memzero(frame, sizeof(frame));
+
+    while (pos < end) {
+        n = ngx_min(end - pos, sizeof(frame));
+
+        if (end - pos - n == 1) {
+
+            /* one byte is no frame */
+
+            n--;
+        }
+
+        (void) fcc_ws_header(frame, FCC_WS_PONG, n - 2);
+
+        ngx_http_fcchat_log_replace(&a->log, pos, frame, n);
+        pos += n;
+    }
 }
 
 

@@ -93,6 +93,13 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 
     room->have = e->seq;
 
+    if (e->detail.len) {
+        ngx_http_fcchat_ruled_event(room, e);
+
+    } else if (room->rules) {
+        ngx_http_fcchat_slow_said(room, e);
+    }
+
     p = ngx_http_fcchat_room_scratch(room, e, &size);
 
     for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
@@ -454,6 +461,7 @@ ngx_http_fcchat_room_caught(void *data, ngx_http_fcchat_store_answer_t *answer)
             room->have = e->seq - 1;
         }
 
+        ngx_http_fcchat_room_author(room, e);
         ngx_http_fcchat_room_event(room, e, &answer->room.epoch);
     }
 
@@ -578,10 +586,14 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     fcc_str_t   s;
     ngx_uint_t  i;
 
-    ngx_log_error(NGX_LOG_WARN, room->hub->log, 0,
-                  "fcchat log of room \"%V\" is another one (%s): "
-                  "%L was its head here, %L is in PostgreSQL",
-                  &room->name, reason, room->have, head);
+    /* that of all rooms has none until something is in it */
+
+    if (room->epoch_len) {
+        ngx_log_error(NGX_LOG_WARN, room->hub->log, 0,
+                      "fcchat log of room \"%V\" is another one (%s): "
+                      "%L was its head here, %L is in PostgreSQL",
+                      &room->name, reason, room->have, head);
+    }
 
     if (room->catchup) {
         ngx_http_fcchat_store_forget(room->catchup);
@@ -601,6 +613,12 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     room->asked = head;
     room->logs++;
     room->nothing = 0;
+
+    if (room->moderated) {
+        room->ruled = head;
+        room->applied = 0;
+        ngx_http_fcchat_ruled_anew(room);
+    }
 
     /* old pages have no word for it: closed, they come back to what there is */
 

@@ -38,6 +38,7 @@ typedef struct {
 static ngx_int_t ngx_http_fcchat_hub_links(ngx_http_fcchat_hub_t *hub);
 static ngx_int_t ngx_http_fcchat_hub_channel(ngx_http_fcchat_hub_t *hub,
     ngx_str_t *channel, const char *name);
+static void ngx_http_fcchat_hub_empty(ngx_http_fcchat_hub_t *hub);
 static void ngx_http_fcchat_hub_fanout(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_walk(ngx_event_t *ev);
 static void ngx_http_fcchat_hub_slice(ngx_http_fcchat_hub_t *hub,
@@ -228,7 +229,6 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
     ngx_uint_t               i;
     ngx_queue_t             *q;
     ngx_http_fcchat_poll_t  *poll;
-    ngx_http_fcchat_room_t  *room;
 
     while (!ngx_queue_empty(&hub->polls)) {
         q = ngx_queue_head(&hub->polls);
@@ -254,11 +254,7 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
         ngx_http_fcchat_bus_publish(&hub->publish);
     }
 
-    while (!ngx_queue_empty(&hub->all)) {
-        q = ngx_queue_head(&hub->all);
-        room = ngx_queue_data(q, ngx_http_fcchat_room_t, queue);
-        ngx_http_fcchat_room_destroy(room);
-    }
+    ngx_http_fcchat_hub_empty(hub);
 
     for (i = 0; i < hub->nlinks; i++) {
         ngx_http_fcchat_redis_destroy(hub->links[i].redis);
@@ -313,6 +309,32 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
     }
 
     ngx_free(hub);
+}
+
+
+/* those that hold for all rooms of a schema are held by the others */
+
+static void
+ngx_http_fcchat_hub_empty(ngx_http_fcchat_hub_t *hub)
+{
+    ngx_uint_t               last;
+    ngx_queue_t             *q, *next;
+    ngx_http_fcchat_room_t  *room;
+
+    for (last = 0; last < 2; last++) {
+
+        for (q = ngx_queue_head(&hub->all);
+             q != ngx_queue_sentinel(&hub->all);
+             q = next)
+        {
+            next = ngx_queue_next(q);
+            room = ngx_queue_data(q, ngx_http_fcchat_room_t, queue);
+
+            if (last || room->id) {
+                ngx_http_fcchat_room_destroy(room);
+            }
+        }
+    }
 }
 
 
@@ -497,6 +519,12 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
             && ngx_current_msec - room->idle > NGX_HTTP_FCCHAT_ROOM_LINGER)
         {
             ngx_http_fcchat_room_destroy(room);
+            continue;
+        }
+
+        ngx_http_fcchat_ruled_tick(room);
+
+        if (room->id == 0) {
             continue;
         }
 

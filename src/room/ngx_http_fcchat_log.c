@@ -19,6 +19,8 @@ static uint64_t ngx_http_fcchat_log_begin(ngx_http_fcchat_log_t *log,
     uint64_t pos);
 static void ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log,
     uint64_t until);
+static uint64_t ngx_http_fcchat_log_entry(ngx_http_fcchat_log_t *log,
+    int64_t seq);
 static void ngx_http_fcchat_log_copy(ngx_http_fcchat_log_t *log, uint64_t pos,
     u_char *p, size_t len);
 
@@ -276,6 +278,59 @@ ngx_http_fcchat_log_low(ngx_http_fcchat_log_t *log, int64_t have)
 uint64_t
 ngx_http_fcchat_log_find(ngx_http_fcchat_log_t *log, int64_t seq)
 {
+    uint64_t  i;
+
+    i = ngx_http_fcchat_log_entry(log, seq);
+
+    if (i == log->next) {
+        return log->head;
+    }
+
+    return log->entries[i & (log->nalloc - 1)].pos;
+}
+
+
+ngx_int_t
+ngx_http_fcchat_log_event(ngx_http_fcchat_log_t *log, int64_t seq,
+    uint64_t *pos, uint64_t *end)
+{
+    uint64_t                      i;
+    ngx_http_fcchat_log_entry_t  *e;
+
+    i = ngx_http_fcchat_log_entry(log, seq);
+
+    if (i == log->next) {
+        return NGX_DECLINED;
+    }
+
+    e = &log->entries[i & (log->nalloc - 1)];
+
+    if (e->seq != seq || !e->event) {
+        return NGX_DECLINED;
+    }
+
+    *pos = e->pos;
+    *end = (i + 1 == log->next) ? log->head
+                                : log->entries[(i + 1) & (log->nalloc - 1)].pos;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_fcchat_log_replace(ngx_http_fcchat_log_t *log, uint64_t pos,
+    u_char *p, size_t len)
+{
+    ngx_http_fcchat_log_copy(log, pos, p, len);
+}
+
+
+/* the number of the first entry of this epoch from seq on; next when there is
+ * none */
+
+static uint64_t
+ngx_http_fcchat_log_entry(ngx_http_fcchat_log_t *log, int64_t seq)
+{
     uint64_t  low, high, mid;
 
     low = ngx_max(log->first, log->floor);
@@ -292,11 +347,7 @@ ngx_http_fcchat_log_find(ngx_http_fcchat_log_t *log, int64_t seq)
         }
     }
 
-    if (low == log->next) {
-        return log->head;
-    }
-
-    return log->entries[low & (log->nalloc - 1)].pos;
+    return low;
 }
 
 

@@ -80,6 +80,15 @@ int64_t ngx_http_fcchat_log_low(ngx_http_fcchat_log_t *log, int64_t have);
 /* where the first event from seq on begins; head when there is none */
 uint64_t ngx_http_fcchat_log_find(ngx_http_fcchat_log_t *log, int64_t seq);
 
+/* where the frame of the event begins and ends: NGX_OK, or NGX_DECLINED: it is
+ * not there */
+ngx_int_t ngx_http_fcchat_log_event(ngx_http_fcchat_log_t *log, int64_t seq,
+    uint64_t *pos, uint64_t *end);
+
+/* writes over bytes that are there; none of them is to be under way */
+void ngx_http_fcchat_log_replace(ngx_http_fcchat_log_t *log, uint64_t pos,
+    u_char *p, size_t len);
+
 /* what is in the log is of another epoch: it is sent, but not found any more */
 void ngx_http_fcchat_log_epoch(ngx_http_fcchat_log_t *log);
 

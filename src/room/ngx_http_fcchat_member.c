@@ -36,7 +36,7 @@ static ngx_int_t ngx_http_fcchat_member_block(ngx_http_fcchat_member_t *m);
 static ngx_int_t ngx_http_fcchat_member_fail(ngx_http_fcchat_member_t *m);
 static ngx_int_t ngx_http_fcchat_member_room(ngx_http_fcchat_member_t *m,
     size_t len);
-static void ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
+static size_t ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
     ngx_http_fcchat_slot_t *slot);
 
 
@@ -129,7 +129,7 @@ ngx_http_fcchat_member_leave(ngx_http_fcchat_member_t *m)
     slot = &a->slots[m->index];
 
     if (!m->dead) {
-        ngx_http_fcchat_member_keep_rest(m, slot);
+        (void) ngx_http_fcchat_member_keep_rest(m, slot);
     }
 
     m->blocked = slot->blocked;
@@ -157,7 +157,40 @@ ngx_http_fcchat_member_leave(ngx_http_fcchat_member_t *m)
 }
 
 
-static void
+void
+ngx_http_fcchat_member_spare(ngx_http_fcchat_member_t *m, uint64_t pos,
+    uint64_t end)
+{
+    size_t                   rest;
+    uint64_t                 begun;
+    ngx_http_fcchat_slot_t  *slot;
+
+    slot = &m->audience->slots[m->index];
+
+    begun = slot->pos;
+
+    if (m->retry && !m->retry_out) {
+        begun += m->retry;
+    }
+
+    if (m->dead || slot->pos >= end || begun <= pos) {
+        return;
+    }
+
+    rest = ngx_http_fcchat_member_keep_rest(m, slot);
+
+    /* they count as own bytes when they are sent */
+
+    slot->pos += rest;
+    slot->partial = 0;
+    slot->slow = 1;
+    m->joined += rest;
+}
+
+
+/* how many bytes of the log it has taken */
+
+static size_t
 ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
     ngx_http_fcchat_slot_t *slot)
 {
@@ -181,7 +214,7 @@ ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
     rest = end - slot->pos;
 
     if (rest == 0) {
-        return;
+        return 0;
     }
 
     /* own bytes can't be half sent here: they would have gone first */
@@ -190,7 +223,7 @@ ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
 
     if (ngx_http_fcchat_member_room(m, rest) != NGX_OK) {
         (void) ngx_http_fcchat_member_fail(m);
-        return;
+        return 0;
     }
 
     own = m->out + m->out_pos;
@@ -204,6 +237,8 @@ ngx_http_fcchat_member_keep_rest(ngx_http_fcchat_member_t *m,
 
     m->out_len += rest;
     m->retry_out = 1;
+
+    return rest;
 }
 
 

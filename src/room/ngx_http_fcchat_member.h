@@ -134,6 +134,13 @@ void ngx_http_fcchat_member_unwait(ngx_http_fcchat_member_t *m);
 void ngx_http_fcchat_member_leave(ngx_http_fcchat_member_t *m);
 
 /*
+ * The frame of the log from pos to end is about to change: where some of it was
+ * sent already, the rest is taken over into the member's own bytes.
+ */
+void ngx_http_fcchat_member_spare(ngx_http_fcchat_member_t *m, uint64_t pos,
+    uint64_t end);
+
+/*
  * Puts one or more whole frames among the own bytes; they are sent by the next
  * flush.  NGX_ERROR when that is too much or without memory: the caller
  * closes.
@@ -180,6 +187,15 @@ ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
  */
 ngx_int_t ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a,
     int64_t seq, ngx_uint_t opcode, u_char *payload, size_t len);
+
+/*
+ * Puts a frame of the same length in the place of an event's, for whoever has
+ * not been sent it yet: with this payload and blanks behind it, or, when len is
+ * 0, nothing that a client would see.  NGX_OK; NGX_DECLINED: it is too short
+ * for that.
+ */
+ngx_int_t ngx_http_fcchat_audience_blank(ngx_http_fcchat_audience_t *a,
+    int64_t seq, u_char *payload, size_t len);
 
 /*
  * Sends to as many readers as *budget allows and lowers it.  NGX_OK when all

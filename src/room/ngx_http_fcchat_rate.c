@@ -254,6 +254,26 @@ ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker, int64_t n)
 
 
 void
+ngx_http_fcchat_rate_set(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, ngx_msec_t wait)
+{
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+    b->full[kind] = (int64_t) (ngx_current_msec + wait) * 1000;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+void
 ngx_http_fcchat_rate_unsay(ngx_shm_zone_t *zone, uint64_t key)
 {
     ngx_slab_pool_t           *shpool;

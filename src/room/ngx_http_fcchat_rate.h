@@ -58,6 +58,9 @@ int64_t ngx_http_fcchat_rate_node(ngx_shm_zone_t *zone);
  * another one, whose are numbered from 1 */
 ngx_uint_t ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker,
     int64_t n);
+/* the next one of a kind may come in so many ms */
+void ngx_http_fcchat_rate_set(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_http_fcchat_rate_e kind, ngx_msec_t wait);
 
 /* what was taken was not needed */
 void ngx_http_fcchat_rate_give(ngx_shm_zone_t *zone, uint64_t key,

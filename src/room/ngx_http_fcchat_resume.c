@@ -226,6 +226,8 @@ ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
             break;
         }
 
+        ngx_http_fcchat_room_author(room, &answer->events[i]);
+
         if (ngx_http_fcchat_resume_put(room, &answer->events[i]) != NGX_OK) {
             ngx_http_fcchat_room_resumed(room, "too_old");
             return;

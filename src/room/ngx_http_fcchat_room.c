@@ -32,8 +32,10 @@ static ngx_http_fcchat_room_t *ngx_http_fcchat_room_create(
 static ngx_int_t ngx_http_fcchat_room_lookup(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_room_found(void *data,
     ngx_http_fcchat_store_answer_t *answer);
-static ngx_int_t ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_store_room_t *found);
+static void ngx_http_fcchat_room_ruled(void *data,
+    ngx_http_fcchat_store_answer_t *answer);
+static void ngx_http_fcchat_room_answered(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_store_rc_e rc);
 static void ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_room_wake(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_store_rc_e rc);
@@ -185,6 +187,26 @@ ngx_http_fcchat_room_create(ngx_http_fcchat_hub_t *hub, ngx_str_t *key,
 }
 
 
+ngx_http_fcchat_room_t *
+ngx_http_fcchat_room_tenant(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema)
+{
+    u_char     *p;
+    ngx_str_t   key;
+    u_char      buf[NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX + 1];
+
+    /* a name that no client can ask for */
+
+    p = ngx_cpymem(buf, schema->data, schema->len);
+    *p++ = '\0';
+
+    key.data = buf;
+    key.len = p - buf;
+
+    return ngx_http_fcchat_room_create(hub, &key, schema->len,
+                                       ngx_crc32_long(key.data, key.len));
+}
+
+
 static ngx_int_t
 ngx_http_fcchat_room_lookup(ngx_http_fcchat_room_t *room)
 {
@@ -202,6 +224,7 @@ ngx_http_fcchat_room_recheck(ngx_http_fcchat_room_t *room)
 {
     if (room->lookup == NULL
         && room->refs
+        && room->id
         && ngx_current_msec - room->checked >= NGX_HTTP_FCCHAT_ROOM_CHECK)
     {
         (void) ngx_http_fcchat_room_lookup(room);
@@ -229,6 +252,20 @@ ngx_http_fcchat_room_found(void *data, ngx_http_fcchat_store_answer_t *answer)
             ngx_http_fcchat_room_close(room);
             rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
 
+        } else if (!room->open && answer->room.moderated) {
+
+            /* its rules come first */
+
+            room->id = answer->room.id;
+            room->stream_id = answer->room.stream_id;
+            room->lookup = ngx_http_fcchat_ruled_ask(room, room->id,
+                                                  ngx_http_fcchat_room_ruled);
+            if (room->lookup) {
+                return;
+            }
+
+            rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+
         } else if (!room->open
                    && ngx_http_fcchat_room_open(room, &answer->room) != NGX_OK)
         {
@@ -237,21 +274,73 @@ ngx_http_fcchat_room_found(void *data, ngx_http_fcchat_store_answer_t *answer)
         } else {
             room->checked = ngx_current_msec;
             room->stream_id = answer->room.stream_id;
+
+            if (answer->room.moderated && !room->moderated
+                && room->state == NULL)
+            {
+                /* sql/003 was applied meanwhile */
+
+                ngx_http_fcchat_ruled_anew(room);
+            }
         }
 
     } else if (rc == NGX_HTTP_FCCHAT_STORE_NONE && room->open) {
         ngx_http_fcchat_room_close(room);
     }
 
+    ngx_http_fcchat_room_answered(room, rc);
+}
+
+
+/* the second half of the look-up of a room that is not open yet */
+
+static void
+ngx_http_fcchat_room_ruled(void *data, ngx_http_fcchat_store_answer_t *answer)
+{
+    ngx_http_fcchat_room_t        *room;
+    ngx_http_fcchat_store_rc_e     rc;
+    ngx_http_fcchat_store_room_t   found;
+
+    room = data;
+    room->lookup = NULL;
+
+    rc = answer->rc;
+
+    if (rc == NGX_HTTP_FCCHAT_STORE_OK) {
+        ngx_memzero(&found, sizeof(ngx_http_fcchat_store_room_t));
+        found.id = room->id;
+
+        if (ngx_http_fcchat_ruled_first(room, answer, &found) != NGX_OK
+            || ngx_http_fcchat_room_open(room, &found) != NGX_OK)
+        {
+            ngx_http_fcchat_ruled_leave(room);
+            rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+
+        } else {
+            room->checked = ngx_current_msec;
+        }
+
+    } else if (rc == NGX_HTTP_FCCHAT_STORE_NONE) {
+        rc = NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
+    }
+
+    ngx_http_fcchat_room_answered(room, rc);
+}
+
+
+static void
+ngx_http_fcchat_room_answered(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_store_rc_e rc)
+{
     ngx_http_fcchat_room_wake(room, rc);
 
-    if (!room->open && room->refs == 0) {
+    if (!room->open && room->refs == 0 && room->lookup == NULL) {
         ngx_http_fcchat_room_destroy(room);
     }
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_store_room_t *found)
 {
@@ -296,7 +385,10 @@ ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
     ngx_rbtree_insert(&hub->channels, &room->channel.node);
     ngx_queue_insert_tail(&hub->all, &room->queue);
     hub->nrooms++;
-    ngx_http_fcchat_stat_gauge(OPEN_ROOMS, 1);
+
+    if (room->id) {
+        ngx_http_fcchat_stat_gauge(OPEN_ROOMS, 1);
+    }
 
     room->open = 1;
 
@@ -349,6 +441,7 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     }
 
     ngx_http_fcchat_room_unhold(room);
+    ngx_http_fcchat_ruled_leave(room);
 
     while (!ngx_queue_empty(&room->resumers)) {
         m = ngx_queue_data(ngx_queue_head(&room->resumers),
@@ -373,7 +466,10 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     ngx_rbtree_delete(&hub->channels, &room->channel.node);
     ngx_queue_remove(&room->queue);
     hub->nrooms--;
-    ngx_http_fcchat_stat_gauge(OPEN_ROOMS, -1);
+
+    if (room->id) {
+        ngx_http_fcchat_stat_gauge(OPEN_ROOMS, -1);
+    }
 
     room->open = 0;
 
@@ -421,6 +517,8 @@ ngx_http_fcchat_room_destroy(ngx_http_fcchat_room_t *room)
     if (room->open) {
         ngx_http_fcchat_room_close(room);
     }
+
+    ngx_http_fcchat_ruled_leave(room);
 
     ngx_rbtree_delete(&room->hub->rooms, &room->node.node);
 

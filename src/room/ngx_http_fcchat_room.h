@@ -25,6 +25,7 @@
 #include <ngx_http_fcchat_member.h>
 #include <ngx_http_fcchat_rate.h>
 #include <ngx_http_fcchat_deflate.h>
+#include <ngx_http_fcchat_rules.h>
 #include <fcc_bus.h>
 #include <fcc_proto.h>
 #include <fcc_seal.h>
@@ -155,6 +156,10 @@ struct ngx_http_fcchat_hub_s {
     u_char                         *scratch;    /* one encoded event */
     size_t                          scratch_size;
     ngx_http_fcchat_seldom_t        malformed;  /* what the bus brought */
+
+    /* the sessions' owner's: the close code for a member that may not be in its
+     * room any more, or 0 */
+    ngx_uint_t                    (*judge)(ngx_http_fcchat_member_t *m);
 };
 
 
@@ -186,6 +191,8 @@ struct ngx_http_fcchat_room_s {
     unsigned                        in_outbox:1;
     unsigned                        in_counting:1;
     unsigned                        stale:1;    /* its head is to be asked */
+    unsigned                        moderated:1;    /* its state was read */
+    unsigned                        unruled:1;  /* and is to be read anew */
 
     ngx_uint_t                      refs;       /* members, items, waiters */
     ngx_msec_t                      idle;       /* since when refs is 0 */
@@ -233,6 +240,14 @@ struct ngx_http_fcchat_room_s {
     ngx_msec_t                      published_at;
     int64_t                         tally;      /* told to PostgreSQL last */
     ngx_msec_t                      tallied_at;
+
+    ngx_http_fcchat_rules_t        *rules;      /* NULL: there are none */
+    ngx_http_fcchat_room_t         *tenant;     /* of all rooms, with a ref */
+    ngx_http_fcchat_store_ask_t    *state;      /* the rules, anew */
+    int64_t                         owner;      /* user, or 0 */
+    int64_t                         ruled;      /* events up to it are in */
+    int64_t                         applied;    /* the last of those above */
+    ngx_uint_t                      deletes;    /* so often */
 };
 
 
@@ -261,6 +276,7 @@ typedef struct {
     int64_t                         seq;
     int64_t                         id;
     ngx_str_t                       cid;
+    unsigned                        message:1;  /* it was one */
 } ngx_http_fcchat_outcome_t;
 
 /*
@@ -328,6 +344,14 @@ void ngx_http_fcchat_room_put(ngx_http_fcchat_room_t *room);
 
 /* frees a room that has no refs */
 void ngx_http_fcchat_room_destroy(ngx_http_fcchat_room_t *room);
+
+/* opens a room at the head that was found; NGX_ERROR without memory */
+ngx_int_t ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_store_room_t *found);
+
+/* one for what holds in all rooms of a schema, to be opened; or NULL */
+ngx_http_fcchat_room_t *ngx_http_fcchat_room_tenant(
+    ngx_http_fcchat_hub_t *hub, ngx_str_t *schema);
 
 /* the open room with this id or this channel, or NULL */
 ngx_http_fcchat_room_t *ngx_http_fcchat_room_by_id(ngx_http_fcchat_hub_t *hub,
@@ -475,6 +499,65 @@ void ngx_http_fcchat_react_outcome(ngx_int_t rc, ngx_http_fcchat_outcome_t *o);
 /* shows it to the readers of this worker */
 void ngx_http_fcchat_room_reaction(ngx_http_fcchat_room_t *room,
     fcc_str_t *username, fcc_stamp_t *stamp);
+
+
+/* ---- moderation ---- */
+
+/*
+ * Does what a moderator asks for, in the room or (mod->tenant) in all of its
+ * schema; sender->done tells its fate, not from inside.  NGX_OK; NGX_DECLINED:
+ * mod->until is over; NGX_BUSY, NGX_ERROR: it can't be asked, done is not
+ * called then.  author->id 0: the site itself, which may do all.  Strings are
+ * copied.  With mod->tenant the outcome's seq is of the log of all rooms.
+ */
+ngx_int_t ngx_http_fcchat_moderate(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_author_t *author, fcc_mod_t *mod, fcc_str_t *cid,
+    ngx_http_fcchat_sender_t *sender);
+
+/* "guest", "member", "moderator" or "owner", as this worker knows it; static */
+void ngx_http_fcchat_room_role(ngx_http_fcchat_room_t *room, int64_t user_id,
+    ngx_uint_t staff, ngx_str_t *role);
+
+/* the role in an event from PostgreSQL, which knows only is_staff there */
+void ngx_http_fcchat_room_author(ngx_http_fcchat_room_t *room, fcc_event_t *e);
+
+/* 1: the user (0: a guest) or its address is banned */
+ngx_uint_t ngx_http_fcchat_room_banned(ngx_http_fcchat_room_t *room,
+    int64_t user_id, ngx_uint_t staff, ngx_str_t *addr);
+
+/* ms for which the user may not write; 0: it may */
+int64_t ngx_http_fcchat_room_timeout(ngx_http_fcchat_room_t *room,
+    int64_t user_id);
+
+/* seconds between two messages of a member; 0: no slow mode */
+int64_t ngx_http_fcchat_room_slow(ngx_http_fcchat_room_t *room);
+
+/* one more message in slow mode.  0: it may be sent; else ms until it may.
+ * back(): it was not stored after all */
+ngx_msec_t ngx_http_fcchat_slow_take(ngx_http_fcchat_room_t *room,
+    int64_t user_id);
+void ngx_http_fcchat_slow_back(ngx_http_fcchat_room_t *room, int64_t user_id);
+void ngx_http_fcchat_slow_said(ngx_http_fcchat_room_t *room, fcc_event_t *e);
+
+/* asks for the rules of a room that is not open yet, or NULL; and takes the
+ * answer: found->id is set, its head is set here.  NGX_ERROR without memory */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_ruled_ask(
+    ngx_http_fcchat_room_t *room, int64_t id,
+    ngx_http_fcchat_store_ask_pt handler);
+ngx_int_t ngx_http_fcchat_ruled_first(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_store_answer_t *answer,
+    ngx_http_fcchat_store_room_t *found);
+
+/* an event of the log that is no message */
+void ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room,
+    fcc_event_t *e);
+
+/* the rules are to be read anew; each tick: if that could not be asked */
+void ngx_http_fcchat_ruled_anew(ngx_http_fcchat_room_t *room);
+void ngx_http_fcchat_ruled_tick(ngx_http_fcchat_room_t *room);
+
+/* a room that is closed has none */
+void ngx_http_fcchat_ruled_leave(ngx_http_fcchat_room_t *room);
 
 
 /* ---- stamps ---- */

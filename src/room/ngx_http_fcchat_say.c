@@ -140,6 +140,7 @@ ngx_http_fcchat_say_outcome(ngx_http_fcchat_store_item_t *item,
 {
     ngx_memzero(o, sizeof(ngx_http_fcchat_outcome_t));
 
+    o->message = 1;
     o->retry_after = -1;
     o->seq = item->seq;
     o->id = item->id;

@@ -194,8 +194,9 @@ ngx_http_fcchat_store_ask_read(ngx_http_fcchat_store_ask_t *ask,
             return NGX_HTTP_FCCHAT_STORE_UNAVAILABLE;
         }
 
-        return (rc == NGX_DECLINED) ? NGX_HTTP_FCCHAT_STORE_NONE
-                                    : NGX_HTTP_FCCHAT_STORE_OK;
+        /* OK, unless the answer itself says another thing */
+
+        return (rc == NGX_DECLINED) ? NGX_HTTP_FCCHAT_STORE_NONE : answer->rc;
 
     case NGX_HTTP_FCCHAT_STORE_MISSING:
         return NGX_HTTP_FCCHAT_STORE_SCHEMA;
