@@ -31,7 +31,7 @@ use constant ANSWER => 'permessage-deflate; server_no_context_takeover'
 
 use constant MAX => 12 * 500 + 1024;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(81);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(83);
 
 my $site = FC::Site->new($t, pg => {}, http => <<'END', more => <<'END2');
     fcchat_deflate on;
@@ -232,6 +232,18 @@ send_deflated($ws, 1, deflated('A' x MAX));
 is(length $ws->recv_message()->{payload}, MAX, 'as large as may be');
 send_deflated($ws, 1, deflated('A' x (MAX + 1)));
 is(code($ws), 1009, 'and one byte more');
+
+# many that are legal and small, and not small any more
+
+$ws = hello(OFFER);
+
+my $beside = hello(OFFER);
+my $small = FC::WS::frame(op => 1, rsv => 4, payload => deflated('A' x MAX));
+
+$ws->send_raw($small x 257);
+$beside->send_text('beside');
+is($beside->recv_message()->{payload}, 'beside', 'a socket beside it');
+is(code($ws), 1008, 'more than 256 times the limit in a second');
 
 fails('a bomb', 1009, [op => 1, rsv => 4, payload => deflated("\0" x 4e6)]);
 fails('too large as it is sent', 1009,

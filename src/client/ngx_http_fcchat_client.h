@@ -30,6 +30,12 @@
 
 #define NGX_HTTP_FCCHAT_RECV_SIZE       16384   /* bytes of one read */
 #define NGX_HTTP_FCCHAT_RECV_BUDGET     8       /* reads of one socket a turn */
+#define NGX_HTTP_FCCHAT_RECV_DEFLATE    2048    /* bytes of one that may be of
+                                                 * compressed messages */
+#define NGX_HTTP_FCCHAT_INFLATE_TURN    65536   /* bytes inflated for a socket
+                                                 * before others have a turn */
+#define NGX_HTTP_FCCHAT_INFLATE_MAX     256     /* of its largest messages, all
+                                                 * in a second */
 #define NGX_HTTP_FCCHAT_PENDING_MAX     64      /* messages of one socket under
                                                  * way before it is not read */
 #define NGX_HTTP_FCCHAT_CONTROL_MAX     10      /* control frames a second */
@@ -710,6 +716,7 @@ struct ngx_http_fcchat_session_s {
     uint16_t                        code;       /* closed with, for the log */
     uint16_t                        pending;    /* messages under way */
     uint16_t                        controls;   /* frames in this second */
+    uint32_t                        inflated;   /* and bytes */
     uint32_t                        due;        /* the wheel's tick */
     uint32_t                        check;      /* of its rights: when; ms */
     uint32_t                        mark;       /* of what gave them; 0: none */
@@ -718,7 +725,7 @@ struct ngx_http_fcchat_session_s {
 
     ngx_msec_t                      last;       /* something was read */
     ngx_msec_t                      deadline;   /* closing, or drain */
-    ngx_msec_t                      control_at;
+    ngx_msec_t                      second;     /* when it began */
     ngx_msec_t                      opened;
 
     ngx_http_fcchat_input_t        *input;      /* NULL: between frames */

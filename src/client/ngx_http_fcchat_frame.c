@@ -31,6 +31,7 @@ static void ngx_http_fcchat_frame_message(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev, u_char *data, size_t len);
 static ngx_int_t ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev, u_char **data, size_t *len);
+static void ngx_http_fcchat_frame_second(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_close(ngx_http_fcchat_session_t *s,
@@ -303,11 +304,23 @@ static ngx_int_t
 ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev, u_char **data, size_t *len)
 {
+    size_t       max;
     ngx_uint_t   code;
     const char  *reason;
 
-    code = ngx_http_fcchat_inflate(&s->worker->deflate, data, len,
-                                   ngx_http_fcchat_frame_max(s));
+    max = ngx_http_fcchat_frame_max(s);
+
+    code = ngx_http_fcchat_inflate(&s->worker->deflate, data, len, max);
+
+    /* 30 bytes can be made 7,000 of, which are parsed as any other */
+
+    ngx_http_fcchat_frame_second(s);
+
+    s->inflated += *len;
+
+    if (code == 0 && s->inflated > NGX_HTTP_FCCHAT_INFLATE_MAX * max) {
+        code = FCC_WS_POLICY;
+    }
 
     switch (code) {
 
@@ -331,6 +344,10 @@ ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
         reason = "message is too big";
         break;
 
+    case FCC_WS_POLICY:
+        reason = "too much is compressed";
+        break;
+
     default:
         reason = "out of memory";
         break;
@@ -342,14 +359,24 @@ ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
 }
 
 
+/* what is counted by the second begins anew with it */
+
+static void
+ngx_http_fcchat_frame_second(ngx_http_fcchat_session_t *s)
+{
+    if (ngx_current_msec - s->second >= 1000) {
+        s->second = ngx_current_msec;
+        s->controls = 0;
+        s->inflated = 0;
+    }
+}
+
+
 static void
 ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev)
 {
-    if (ngx_current_msec - s->control_at >= 1000) {
-        s->control_at = ngx_current_msec;
-        s->controls = 0;
-    }
+    ngx_http_fcchat_frame_second(s);
 
     if (++s->controls > NGX_HTTP_FCCHAT_CONTROL_MAX) {
         ngx_http_fcchat_frame_error(s, FCC_WS_POLICY,

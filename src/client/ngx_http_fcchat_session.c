@@ -389,17 +389,25 @@ ngx_http_fcchat_session_read(ngx_event_t *rev)
 static void
 ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s)
 {
+    size_t             size;
     u_char            *buf;
     ssize_t            n;
+    uint64_t           inflated;
     ngx_uint_t         i;
     ngx_connection_t  *c;
 
     c = s->member.connection;
     buf = s->worker->recv;
+    size = s->deflate ? NGX_HTTP_FCCHAT_RECV_DEFLATE
+                      : NGX_HTTP_FCCHAT_RECV_SIZE;
+    inflated = s->worker->deflate.inflated + NGX_HTTP_FCCHAT_INFLATE_TURN;
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_RECV_BUDGET; i++) {
-
-        n = c->recv(c, buf, NGX_HTTP_FCCHAT_RECV_SIZE);
+    for (i = 0;
+         i < NGX_HTTP_FCCHAT_RECV_BUDGET
+         && s->worker->deflate.inflated < inflated;
+         i++)
+    {
+        n = c->recv(c, buf, size);
 
         if (n == NGX_AGAIN) {
 

@@ -105,6 +105,7 @@ ngx_http_fcchat_inflate(ngx_http_fcchat_deflate_t *d, u_char **data,
     case FCC_OK:
         *data = d->plain;
         *len = n;
+        d->inflated += n;
         return 0;
 
     case FCC_INFLATE_BAD:

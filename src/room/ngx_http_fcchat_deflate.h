@@ -25,6 +25,7 @@ typedef struct {
     size_t                       packed_size;
     u_char                      *plain;     /* what was inflated last */
     size_t                       plain_size;
+    uint64_t                     inflated;  /* bytes, of all messages */
     ngx_log_t                   *log;
 } ngx_http_fcchat_deflate_t;
 
