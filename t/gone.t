@@ -118,24 +118,35 @@ sub waiting {
     for my $table ('django_session', 'chat_chatroom') {
         my $name = "$path $table" . ($reset ? ' reset' : '');
         my $room = 'stream_' . ($rooms++ % 19 + 2);
-        my $lock = FC::Crowd->lock($pg, $table);
-        my $start = time();
+        my ($asked, $left, @ws);
 
-        my @ws = map {
-            gone($path, room => $room, nowait => 1, first => FC::WS::frame(
-                 payload => '{"type":"message","text":"lost"}'))
-        } 1 .. 3;
+        # who waits for 2.5 seconds is refused, which is another matter
 
-        ok(wait_for(sub { FC::Crowd->blocked($pg) }), "$name: is asked for");
+        for (1 .. 3) {
+            my $start = time();
+            my $lock = FC::Crowd->lock($pg, $table);
 
-        $ws[0]->drop($reset);
-        $ws[1]->drop($reset);
-        ok(wait_for(sub { active() == $active + 1 }), "$name: two have gone");
+            @ws = map {
+                gone($path, room => $room, nowait => 1, first => FC::WS::frame(
+                     payload => '{"type":"message","text":"lost"}'))
+            } 1 .. 3;
 
-        $lock->release();
+            $asked = wait_for(sub { FC::Crowd->blocked($pg) });
+            $ws[0]->drop($reset);
+            $ws[1]->drop($reset);
+            $left = wait_for(sub { active() == $active + 1 });
+            $lock->release();
 
-        is($ws[2]->handshake()->status(), 101, "$name: another gets in")
-            or diag('it has waited for ' . (time() - $start) . ' s');
+            $ws[2]->handshake();
+            last if $ws[2]->status() == 101 || time() - $start < 2.5;
+
+            $_->drop() for @ws;
+            wait_for(sub { active() == $active });
+        }
+
+        ok($asked, "$name: is asked for");
+        ok($left, "$name: two have gone");
+        is($ws[2]->status(), 101, "$name: another gets in");
         is($ws[2]->recv_until(sub { $_[0]{type} eq 'ack' })->{seq}, 1,
            "$name: and is alone");
         $ws[2]->drop($reset);

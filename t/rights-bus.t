@@ -174,7 +174,7 @@ sub asked {
     my ($user) = @_;
 
     my $key = $site->cookie($user);
-    my @all = substr($queries->log(), $queries->{from})
+    my @all = $queries->log()
               =~ /\$1 = '\{[^}']*$key[^}']*\}'/g;
 
     return scalar @all;

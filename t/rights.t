@@ -160,6 +160,10 @@ my @many = map { my $key = $_; map { $site->join('', cookie => $key,
 
 is(grep({ $_->status() == 101 } @many), 60, 'many sockets');
 
+# those questions that began when all were in
+
+$queries->since();
+
 my $begin = time();
 my @asked;
 

@@ -10,8 +10,6 @@ package FC::Queries;
 use strict;
 use warnings;
 
-use FC::Util qw/ slurp /;
-
 
 sub new {
     my ($class, $pg) = @_;
@@ -22,17 +20,26 @@ sub new {
 }
 
 
+# What the log has got since then: that of a shared cluster is long.
+
 sub log {
     my ($self) = @_;
 
-    return slurp($self->{pg}->host() . '/log');
+    my $file = $self->{pg}->host() . '/log';
+
+    open my $fh, '<', $file or return '';
+    seek $fh, $self->{from}, 0;
+
+    local $/;
+
+    return scalar(<$fh>) // '';
 }
 
 
 sub since {
     my ($self) = @_;
 
-    $self->{from} = length $self->log();
+    $self->{from} = -s $self->{pg}->host() . '/log';
 
     return $self;
 }
@@ -47,7 +54,7 @@ sub count {
     my $line = qr/^\S+ \S+ \S+ \[\d+\] $name LOG:  (?:execute|statement)/;
 
     return scalar grep { $_ =~ $line && $_ =~ $re }
-                  split /^/, substr $self->log(), $self->{from};
+                  split /^/, $self->log();
 }
 
 
