@@ -31,7 +31,7 @@ use constant ANSWER => 'permessage-deflate; server_no_context_takeover'
 
 use constant MAX => 12 * 500 + 1024;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(83);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(88);
 
 my $site = FC::Site->new($t, pg => {}, http => <<'END', more => <<'END2');
     fcchat_deflate on;
@@ -369,6 +369,33 @@ for my $name ('old', 'old, compressed', 'v1, compressed') {
     ok($readers{$name}->recv_until(sub { ($_[0]{type} // '')
                                          =~ /^reactions?$/ }),
        "a reaction reaches $name");
+}
+
+# what is deleted is gone from the compressed log as well
+
+$site->django()->user('boss', is_staff => 1);
+
+my $boss = $site->join('boss', protocol => 'fcchat.v1', extensions => OFFER);
+
+$boss->recv_json();
+$boss->send_json({ type => 'delete', seq => 5, cid => 'm1' });
+is($boss->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ })->{seq}, 7,
+   'a message is deleted');
+
+for my $name ('v1', 'v1, compressed') {
+    is($readers{$name}->recv_until(sub { $_[0]{type} eq 'moderation' })
+       ->{target}{seq}, 5, "$name: told");
+}
+
+for my $o ([], [extensions => OFFER]) {
+    my $ws = $site->join('bob', protocol => 'fcchat.v1', @$o,
+                         query => "since=$welcome->{epoch}:4");
+    my @got = map { $ws->recv_until(sub { $_[0]{type} =~ /^mess|^mod/ }) }
+              1 .. 3;
+
+    is(join(' ', map { ($_->{seq} // '') . ($_->{message_type} // '')
+                       . (length($_->{text} // '') ? 'text' : '') } @got),
+       '5deleted 6text 7', 'coming back: ' . (@$o ? 'compressed' : 'not'));
 }
 
 # a worker that has kept nothing asks PostgreSQL, for all that come at once
