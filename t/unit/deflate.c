@@ -9,6 +9,7 @@
 
 #include <fcc_deflate.h>
 
+#include <limits.h>
 #include <zlib.h>
 
 
@@ -329,6 +330,16 @@ test_round(fcc_deflate_t *out, fcc_inflate_t *in)
 
     is_int(fcc_deflate(out, 12, (unsigned char *) "", 0, deflate_packed, &n),
            FCC_AGAIN, "nothing gets no shorter");
+
+    /* what zlib can't count is not looked at */
+
+    is_int(fcc_deflate(out, 12, deflate_plain, (size_t) UINT_MAX / 2,
+                       deflate_packed, &n), FCC_AGAIN, "2 GB");
+    is_int(fcc_inflate(in, deflate_packed, (size_t) UINT_MAX / 2,
+                       deflate_plain, 10, &n), FCC_INFLATE_LARGE, "2 GB of it");
+    is_int(fcc_inflate(in, deflate_packed, 10, deflate_plain,
+                       (size_t) UINT_MAX / 2, &n), FCC_INFLATE_LARGE,
+           "room for 2 GB");
 }
 
 
