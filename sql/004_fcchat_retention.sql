@@ -71,6 +71,59 @@ END
 $$;
 
 
+-- The indexes that the seed names, where the table has none that begins with the
+-- same columns, under whatever name.  They serve fcchat_retain() and the totals
+-- of reactions.  On a long table this takes its time, and whoever writes waits: a
+-- busy site makes them with CREATE INDEX CONCURRENTLY before.
+
+DO $$
+DECLARE
+    want  record;
+    tab   regclass;
+    cols  smallint[];
+BEGIN
+    FOR want IN
+        SELECT *
+          FROM (VALUES
+            ('idx_chatmessage_room_created', 'chat_chatmessage',
+             ARRAY['room_id', 'created_at'], 'room_id, created_at DESC'),
+            ('idx_chatmessage_user', 'chat_chatmessage',
+             ARRAY['user_id'], 'user_id'),
+            ('streaming_s_stream_0c7fc7_idx', 'streaming_streamreaction',
+             ARRAY['stream_id', 'created_at'], 'stream_id, created_at DESC'),
+            ('streaming_s_stamp_i_26798f_idx', 'streaming_streamreaction',
+             ARRAY['stamp_id', 'created_at'], 'stamp_id, created_at DESC')
+          ) AS w (name, tab, cols, def)
+    LOOP
+        tab := to_regclass(format('%I.%I', current_schema(), want.tab));
+
+        IF tab IS NULL
+           OR (SELECT c.relkind FROM pg_class c WHERE c.oid = tab)
+              NOT IN ('r', 'p')
+        THEN
+            CONTINUE;
+        END IF;
+
+        SELECT array_agg(a.attnum ORDER BY array_position(want.cols,
+                                                          a.attname::text))
+          INTO cols
+          FROM pg_attribute a
+         WHERE a.attrelid = tab AND a.attname = ANY (want.cols);
+
+        IF NOT EXISTS (
+            SELECT FROM pg_index i
+             WHERE i.indrelid = tab AND i.indisvalid AND i.indpred IS NULL
+               AND (string_to_array(i.indkey::text, ' ')::smallint[])
+                   [1:cardinality(cols)] = cols)
+        THEN
+            EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s (%s)',
+                           want.name, tab, want.def);
+        END IF;
+    END LOOP;
+END
+$$;
+
+
 -- The run that is under way, or was last: whose it is, where it has come to, and
 -- what it deleted.  One row.
 

@@ -25,6 +25,9 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
  * is deleted, by a mark or for good, keeps its number: it comes as "deleted"
  * without text, else readers would wait for it for ever.  The column "detail"
  * is sql/003's: asked for in this way it may be missing.
+ *
+ * Rows are looked up one by one, each by its key: a plain join with hundreds of
+ * events may become a scan of all messages.
  */
 
 #define NGX_HTTP_FCCHAT_STORE_EVENTS(range)                                   \
@@ -40,8 +43,11 @@ static ngx_int_t ngx_http_fcchat_store_heads_read(
     "FROM %s.fcchat_head h LEFT JOIN LATERAL ("                               \
     "SELECT * FROM %s.fcchat_event l WHERE l.room_id = h.room_id "            \
     "AND " range " LIMIT $3::bigint) e ON true "                              \
-    "LEFT JOIN %s.chat_chatmessage m ON m.id = e.message_id "                 \
-    "LEFT JOIN accounts_user u ON u.id = e.user_id "                          \
+    "LEFT JOIN LATERAL (SELECT id, message_type, is_deleted, content "        \
+    "FROM %s.chat_chatmessage n "                                             \
+    "WHERE n.id = e.message_id LIMIT 1) m ON true "                           \
+    "LEFT JOIN LATERAL (SELECT id, username, is_staff FROM accounts_user a "  \
+    "WHERE a.id = e.user_id LIMIT 1) u ON true "                              \
     "WHERE h.room_id = $1::bigint ORDER BY e.seq"
 
 

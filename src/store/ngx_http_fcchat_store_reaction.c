@@ -70,7 +70,8 @@ static void ngx_http_fcchat_store_group_done(ngx_http_fcchat_pg_job_t *job);
 
 /*
  * The joins leave out what is gone, for one such row would fail all the others
- * when the foreign keys are checked.
+ * when the foreign keys are checked; by the keys, as a plain join may become a
+ * scan of all users.
  */
 
 static const char  ngx_http_fcchat_store_reaction_sql[] =
@@ -79,8 +80,10 @@ static const char  ngx_http_fcchat_store_reaction_sql[] =
     "SELECT s.id, u.id, t.id, to_timestamp(r.at / 1000.0) "
     "FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) "
     "AS r (stream, usr, stamp, at) "
-    "JOIN streaming_stream s ON s.id = r.stream "
-    "JOIN accounts_user u ON u.id = r.usr AND u.is_active "
+    "JOIN LATERAL (SELECT id FROM streaming_stream x "
+    "WHERE x.id = r.stream LIMIT 1) s ON true "
+    "JOIN LATERAL (SELECT id FROM accounts_user x "
+    "WHERE x.id = r.usr AND x.is_active LIMIT 1) u ON true "
     "JOIN chat_chatstamp t ON t.id = r.stamp";
 
 
