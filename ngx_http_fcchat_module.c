@@ -122,9 +122,10 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       (void *) NGX_HTTP_FCCHAT_API },
 
-    /* tells what is counted, as JSON, Prometheus's text or a page */
+    /* tells what is counted, as JSON, Prometheus's text or a page; to this
+     * machine alone, or to "any" */
     { ngx_string("fcchat_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_fcchat_set_service,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,

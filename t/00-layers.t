@@ -2,6 +2,8 @@
 
 # Each layer includes only those below it, each library has its fence, every
 # symbol that others can see has our prefix, and config knows every file.
+#
+# S43 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -48,6 +48,8 @@ each_line('nothing left open', [ grep { !/00-style/ } @text ],
 
 each_line('no // comment', \@c, sub { $_[0] =~ m{//} }, \&without_text);
 
+# S25: with PQexec() and PQescape...() forbidden, SQL has parameters alone
+
 each_line('no call that blocks or ends a worker', \@module,
           sub { $_[0] =~ /(?<![\w>.])(?:$forbidden)\s*\(/ }, \&without_text);
 

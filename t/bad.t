@@ -47,6 +47,8 @@ sub control { return { op => shift, payload => shift // '', @_ } }
 sub goodbye { return { op => 8, payload => pack 'n a*', @_ } }
 
 my @frames = (
+    # S18
+
     [ 'no mask',                    1002, data('{}', mask => undef) ],
     [ 'no mask, a ping',            1002, control(9, '', mask => undef) ],
     [ 'no mask, a Close',           1002, control(8, '', mask => undef) ],
@@ -74,6 +76,8 @@ my @frames = (
     [ '2^63 - 1 bytes',             1009, $head . "\x7f" . "\xff" x 7
                                           . $mask ],
     [ '2^32 bytes',                 1009, data('', announce => 2 ** 32) ],
+    # S13, S14, S16: as the length is announced; fragments; control frames
+
     [ 'one byte too many',          1009, data('', announce => $over) ],
     [ 'too many over fragments',    1009, part('x' x 4000), more('x' x 3000),
                                           last_part('', announce =>
@@ -88,7 +92,7 @@ my @frames = (
     [ 'a ping flood',               1008, (control(9, 'x')) x 11 ],
     [ 'a pong flood',               1008, (control(10)) x 11 ],
 
-    # UTF-8: at the byte that is wrong, not at the end of the frame
+    # S19, UTF-8: at the byte that is wrong, not at the end of the frame
 
     (map { [ 'UTF-8 ' . unpack('H*', $_), 1007, data($_) ] }
          "\xff", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf",
@@ -118,7 +122,7 @@ for my $case (@frames) {
     $ws->drop();
 }
 
-# JSON: an error each, the same socket goes on
+# S20, S21, S26.  JSON: an error each, the same socket goes on
 
 my $fun = '{"message":"x","y":';
 
@@ -179,7 +183,7 @@ my @json = (
     is_deeply([ $neighbour->recv_all(0.1) ], [],
               'the neighbour has seen nothing of all that');
 
-    # what looks odd and is not wrong
+    # S24: what looks odd and is not wrong
 
     for my $case ([ 'SQL', q{'); drop table chat_chatmessage; --} ],
                   [ 'formats', '%s%n%V$1{{7*7}}' ],

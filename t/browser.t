@@ -114,7 +114,7 @@ is($bob->value('document.querySelector(".msg.own")'), undef,
     'but not as his');
 
 
-# markup is text
+# S23: markup is text
 
 my @markup = (
     '<script>window.hacked = 1</script>',

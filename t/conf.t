@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(363);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(378);
 
 my $d = $t->testdir();
 
@@ -276,7 +276,48 @@ right('fcchat_api_secret_file secret old', 'a secret and the one before');
 like(said(http => 'fcchat_secret_key_file open;'),
      qr/^nginx:\ \[warn\]\ key\ file\ "\Q$d\E\/open"\ can\ be
                            \ read\ by\ everybody\ in\ \S+:30$/mx,
-     'a warning of a key that all can read');
+     'S12: a warning of a key that all can read');
+
+# S12, S39, S42
+
+sub warned {
+    my ($conf) = @_;
+
+    return join ' ', said(location => "$conf; fcchat;")
+                     =~ /\[warn\] (.*?) in \S+:\d+$/mg;
+}
+
+my $key = 'fcchat_secret_key_file secret';
+my $host = 'host=192.0.2.1 dbname=x user=x';
+
+is(warned($ready =~ s/;$//r), '', 'S42: nothing to warn of');
+like(warned("$ready fcchat_origin any"), qr/^with "fcchat_origin any" in/,
+     'S42: any Origin');
+like(warned("$ready fcchat_rate off; fcchat_history_rate off;"
+            . ' fcchat_auth_rate off; fcchat_connections user=off ip=off'),
+     qr/^nothing limits a client in location "\/x\/"$/, 'S42: no limit');
+is(warned("$ready fcchat_rate off; fcchat_connections user=off ip=off"), '',
+   'S42: one of them');
+like(warned(qq(fcchat_postgres "$host"; $key)),
+     qr/^"fcchat_postgres" of .* leaves this machine without/,
+     'S42: PostgreSQL elsewhere without TLS');
+like(warned(qq(fcchat_postgres "$host sslmode=require"; $key)),
+     qr/without "sslmode=verify-full"/, 'S42: without verification');
+is(warned(qq(fcchat_postgres "$host sslmode=verify-full"; $key)), '',
+   'S42: with it');
+is(warned(qq(fcchat_postgres "$_ dbname=x user=x"; $key)), '', "S42: $_")
+    for 'host=127.0.0.1', 'host=localhost', 'host=/tmp', 'hostaddr=::1';
+like(warned('fcchat_postgres "host=/tmp dbname=x user=x password=hidden";'
+            . " $key"),
+     qr/^the password in "fcchat_postgres" is shown by "nginx -T"/,
+     'S12: a password in the configuration');
+unlike(warned('fcchat_postgres "host=/tmp dbname=x user=x password=hidden";'
+              . " $key"), qr/hidden/, 'S12: which is not told again');
+wrong('fcchat_redis rediss://127.0.0.1', 'invalid Redis URL in argument 1: TLS'
+      . ' is not spoken to Redis: use a Unix socket or a tunnel',
+      'S39: TLS to Redis');
+wrong('fcchat_status all', 'invalid parameter "all", there is "any"', undef,
+      'location');
 
 # the rest
 

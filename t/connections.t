@@ -2,6 +2,8 @@
 
 # fcchat_connections: how many sockets a user and an address may have open over
 # all workers; those of a worker that was killed are not counted any more.
+#
+# S29 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # Which cookie is the session's: by the rules of Django, which are not those
 # of nginx.
+#
+# S04 of SECURITY.md.
 
 use warnings;
 use strict;

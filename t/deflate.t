@@ -3,6 +3,8 @@
 # fcchat_deflate: permessage-deflate (RFC 7692) is agreed on or declined, a
 # message is compressed once for all who read it so, and what comes compressed
 # is inflated within the bounds of any other message.
+#
+# S17 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # With fcchat_rate the same text of the same user in the same room is refused
 # for a while, unless it is the same message, or was not stored.
+#
+# S30 of SECURITY.md.
 
 use warnings;
 use strict;

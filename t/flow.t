@@ -3,6 +3,8 @@
 # Flow control: a sender that floods is read only as fast as its messages are
 # stored; a queue that is full says so, to be tried again; and a worker's memory
 # has a bound.
+#
+# S33 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # A client that goes, at every stage of its way: nobody else notices, what it
 # said is stored and delivered, and no connection, descriptor or viewer stays.
+#
+# S27 of SECURITY.md.
 
 use warnings;
 use strict;

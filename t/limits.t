@@ -3,6 +3,8 @@
 # A worker that has no connection or no descriptor left refuses or lets wait,
 # as nginx does, and says so; its own connections to PostgreSQL and Redis come
 # back, and when clients leave all is as before.
+#
+# S33 of SECURITY.md.
 
 use warnings;
 use strict;

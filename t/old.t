@@ -2,6 +2,8 @@
 
 # The old protocol, key for key as the seed's pages expect it: messages,
 # HTML escaping, errors as system messages, the ack of a "cid", reactions.
+#
+# S23 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # The Origin is compared whole: scheme, host and port.  It is looked at before
 # the cookie, so who passes is told 401 here, and no database is there to ask.
+#
+# S01, S02 of SECURITY.md.
 
 use warnings;
 use strict;

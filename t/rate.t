@@ -2,6 +2,8 @@
 
 # fcchat_rate and fcchat_reaction_rate: a bucket for each user and tenant, over
 # all sockets, rooms and workers; what is refused is told and stored nowhere.
+#
+# S30 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -3,6 +3,8 @@
 # Rooms at the edges of their life: gone while somebody is in, or on the way in,
 # or while PostgreSQL is away too; a hint about messages that nobody wrote; and
 # a log that became another one.
+#
+# S10 of SECURITY.md.
 
 use warnings;
 use strict;

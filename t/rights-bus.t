@@ -3,6 +3,8 @@
 # What the site says on the bus when somebody's rights have changed: sockets on
 # all workers and nodes are looked at at once, and so is the next handshake.
 # What is said is not believed.
+#
+# S08 of SECURITY.md.
 
 use warnings;
 use strict;

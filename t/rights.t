@@ -3,6 +3,8 @@
 # The session of an open socket: a logout, another password, an end of the
 # session or of the user closes it within fcchat_session_cache, with every
 # session engine; and what this costs.
+#
+# S08 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -98,7 +98,7 @@ is(told('no such room'), qq(no such room, user: "alice", room: "none", $from),
 
 $site->join('alice', key => 'none');
 is(told('bad Sec-WebSocket-Key'),
-   'bad Sec-WebSocket-Key, address: "127.0.0.1"', 'S44: no handshake');
+   'bad Sec-WebSocket-Key, address: "127.0.0.1"', 'S03, S44: no handshake');
 
 my @alice = map { $site->join('alice') } 1, 2;
 
@@ -202,7 +202,7 @@ $late[1]->handshake();
 is($late[1]->status(), 503, 'S28: another one');
 $proxy->resume();
 is($site->join('alice', path => '/late/stream_1/')->status(), 101,
-   'S28: after late answers it works again');
+   'S27, S28: after late answers it works again');
 
 $t->stop();
 

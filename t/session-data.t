@@ -1,6 +1,8 @@
 #!/usr/bin/perl
 
 # What is in a session: which data are a login, and which signatures are ours.
+#
+# S05, S07 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -1,6 +1,8 @@
 #!/usr/bin/perl
 
 # Sessions as Django makes them, and what must not pass for one.
+#
+# S04, S05, S06 of SECURITY.md.
 
 use warnings;
 use strict;

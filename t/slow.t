@@ -3,6 +3,8 @@
 # A reader that stops reading: past fcchat_lag it is closed with 4008, after
 # whole frames without a hole; before that it misses nothing.  Nobody else
 # notices.  The same over TLS.
+#
+# S32 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # Stamps come from the database, whatever the client says of them; reactions
 # go there.
+#
+# S26 of SECURITY.md.
 
 use warnings;
 use strict;

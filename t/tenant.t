@@ -2,6 +2,8 @@
 
 # Tenants are schemas with equal ids in them: nothing of one is seen, or taken
 # for one's own, in another.
+#
+# S10, S11 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -112,6 +112,7 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                      service;    /* not inherited */
+    ngx_uint_t                      status_any; /* likewise: told to anybody */
     ngx_uint_t                      hub;        /* of a chat location: which */
 
     ngx_http_fcchat_pg_conf_t      *pg;

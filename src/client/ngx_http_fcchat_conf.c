@@ -16,6 +16,8 @@
 
 static char *ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *prev, ngx_http_fcchat_loc_conf_t *conf);
+static void ngx_http_fcchat_conf_warn(ngx_conf_t *cf,
+    ngx_http_fcchat_loc_conf_t *conf, ngx_str_t *name);
 
 
 /* 5r/s burst=10, 10r/s burst=20 twice, 5r/s burst=100; the interval is in us */
@@ -82,6 +84,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     conf->service = 0;
+     *     conf->status_any = 0;
      *     conf->hub = 0;
      *     conf->prefix = { 0, NULL };
      *     conf->media = { 0, NULL };
@@ -238,6 +241,7 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
         /* inside "if" and limit_except: still the same location */
 
         conf->service = prev->service;
+        conf->status_any = prev->status_any;
         clcf->handler = ngx_http_fcchat_handler;
     }
 
@@ -300,7 +304,46 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
+    ngx_http_fcchat_conf_warn(cf, conf, &clcf->name);
+
     return ngx_http_fcchat_conf_hub(cf, conf);
+}
+
+
+/* what may be meant so, but seldom is */
+
+static void
+ngx_http_fcchat_conf_warn(ngx_conf_t *cf, ngx_http_fcchat_loc_conf_t *conf,
+    ngx_str_t *name)
+{
+    if (conf->origin_any) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "with \"fcchat_origin any\" in location \"%V\" a "
+                           "page of any site can chat as its visitor", name);
+    }
+
+    if (conf->rate == NULL && conf->history_rate == NULL
+        && conf->auth_rate == NULL
+        && conf->user_max == 0 && conf->addr_max == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "nothing limits a client in location \"%V\"", name);
+    }
+
+    if (conf->pg->remote && !conf->pg->verified) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"fcchat_postgres\" of location \"%V\" leaves this "
+                           "machine without \"sslmode=verify-full\": sessions "
+                           "and messages can be read and changed on the way",
+                           name);
+    }
+
+    if (conf->pg->password) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the password in \"fcchat_postgres\" is shown by "
+                           "\"nginx -T\": put it into a file and name that "
+                           "with \"passfile=\"");
+    }
 }
 
 

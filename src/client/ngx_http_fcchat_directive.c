@@ -124,6 +124,7 @@ ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_fcchat_loc_conf_t *lcf = conf;
 
+    ngx_str_t                    *value;
     ngx_http_core_loc_conf_t     *clcf;
     ngx_http_fcchat_main_conf_t  *cmcf;
 
@@ -132,6 +133,19 @@ ngx_http_fcchat_set_service(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     lcf->service = (uintptr_t) cmd->post;
+
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+
+        if (ngx_strcmp(value[1].data, "any") != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\", there is \"any\"",
+                               &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        lcf->status_any = 1;
+    }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
     cmcf->used++;

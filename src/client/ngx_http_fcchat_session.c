@@ -699,7 +699,7 @@ ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s)
 void
 ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
 {
-    ngx_msec_t  idle, next;
+    ngx_msec_t  idle, next, partial;
 
     if (s->in_todo) {
 
@@ -726,8 +726,9 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
         return;
     }
 
-    if (s->partial
-        && ngx_current_msec - s->input->began >= NGX_HTTP_FCCHAT_PARTIAL_TIME)
+    partial = ngx_min(s->conf->timeout, NGX_HTTP_FCCHAT_PARTIAL_TIME);
+
+    if (s->partial && ngx_current_msec - s->input->began >= partial)
     {
         ngx_http_fcchat_session_close(s, FCC_WS_POLICY, "unfinished message");
         return;
@@ -758,7 +759,7 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     }
 
     if (s->partial) {
-        next = ngx_min(next, s->input->began + NGX_HTTP_FCCHAT_PARTIAL_TIME);
+        next = ngx_min(next, s->input->began + partial);
     }
 
     ngx_http_fcchat_wheel_set(s, next);

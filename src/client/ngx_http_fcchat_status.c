@@ -18,6 +18,7 @@ typedef enum {
 } ngx_http_fcchat_status_format_e;
 
 
+static ngx_uint_t ngx_http_fcchat_status_near(struct sockaddr *sa);
 static ngx_http_fcchat_status_format_e ngx_http_fcchat_status_format(
     ngx_http_request_t *r);
 static ngx_uint_t ngx_http_fcchat_status_accepts(ngx_http_request_t *r,
@@ -39,11 +40,20 @@ ngx_http_fcchat_status(ngx_http_request_t *r)
 {
     ngx_int_t                         rc;
     ngx_http_complex_value_t          cv;
+    ngx_http_fcchat_loc_conf_t       *conf;
     ngx_http_fcchat_status_format_e   format;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return ngx_http_fcchat_headers_add(r, "Allow", "GET, HEAD") == NGX_OK
                ? NGX_HTTP_NOT_ALLOWED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fcchat_module);
+
+    if (!conf->status_any
+        && !ngx_http_fcchat_status_near(r->connection->sockaddr))
+    {
+        return NGX_HTTP_FORBIDDEN;
     }
 
     rc = ngx_http_discard_request_body(r);
@@ -70,6 +80,35 @@ ngx_http_fcchat_status(ngx_http_request_t *r)
 
     return ngx_http_send_response(r, NGX_HTTP_OK,
                                   &ngx_http_fcchat_status_types[format], &cv);
+}
+
+
+/* 1 for an address of this machine; realip has had its say */
+
+static ngx_uint_t
+ngx_http_fcchat_status_near(struct sockaddr *sa)
+{
+    u_char  *p;
+
+    switch (sa->sa_family) {
+
+    case AF_UNIX:
+        return 1;
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        p = ((struct sockaddr_in6 *) sa)->sin6_addr.s6_addr;
+
+        return IN6_IS_ADDR_LOOPBACK((struct in6_addr *) p)
+               || (IN6_IS_ADDR_V4MAPPED((struct in6_addr *) p)
+                   && p[12] == 127);
+#endif
+
+    default: /* AF_INET */
+        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr.s_addr;
+
+        return p[0] == 127;
+    }
 }
 
 

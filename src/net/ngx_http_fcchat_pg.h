@@ -66,6 +66,11 @@ typedef struct {
                                                      * job from sent to Sync */
     const char                    **keywords;       /* NULL-terminated, for */
     const char                    **values;         /* PQconnectStartParams() */
+
+    /* of the conninfo, for warnings */
+    unsigned                        remote:1;       /* not this machine */
+    unsigned                        verified:1;     /* sslmode=verify-... */
+    unsigned                        password:1;     /* it has one in it */
 } ngx_http_fcchat_pg_conf_t;
 
 

@@ -41,6 +41,8 @@ static char *ngx_http_fcchat_pg_conf_option(ngx_http_fcchat_pg_parse_t *p,
     const char *name, const char *value);
 static char *ngx_http_fcchat_pg_conf_check(ngx_http_fcchat_pg_parse_t *p);
 static char *ngx_http_fcchat_pg_conf_hosts(ngx_http_fcchat_pg_parse_t *p);
+static ngx_uint_t ngx_http_fcchat_pg_conf_remote(
+    ngx_http_fcchat_pg_parse_t *p);
 static char *ngx_http_fcchat_pg_conf_host(ngx_http_fcchat_pg_parse_t *p,
     ngx_str_t *host, ngx_str_t *port);
 static char *ngx_http_fcchat_pg_conf_add_host(ngx_http_fcchat_pg_parse_t *p,
@@ -186,6 +188,12 @@ ngx_http_fcchat_pg_conf_option(ngx_http_fcchat_pg_parse_t *p, const char *name,
                        "bad sslmode \"%s\": one of disable, allow, prefer, "
                        "require, verify-ca, verify-full is right", value);
         }
+
+        p->conf->verified = ngx_strncmp(value, "verify-", 7) == 0;
+    }
+
+    if (ngx_strcmp(name, "password") == 0) {
+        p->conf->password = 1;
     }
 
     if (ngx_strcmp(name, "host") == 0) {
@@ -267,6 +275,8 @@ ngx_http_fcchat_pg_conf_hosts(ngx_http_fcchat_pg_parse_t *p)
     ngx_uint_t   many;
     const char  *hosts, *ports;
 
+    p->conf->remote = ngx_http_fcchat_pg_conf_remote(p);
+
     if (p->host == NULL || p->hostaddr) {
         ngx_http_fcchat_pg_conf_add(p, "host", p->host);
         ngx_http_fcchat_pg_conf_add(p, "hostaddr", p->hostaddr);
@@ -302,6 +312,31 @@ ngx_http_fcchat_pg_conf_hosts(ngx_http_fcchat_pg_parse_t *p)
                                 ngx_http_fcchat_pg_conf_join(p, p->ports));
 
     return NGX_CONF_OK;
+}
+
+
+/* 1 when one of the hosts is not this machine, as far as their names say */
+
+static ngx_uint_t
+ngx_http_fcchat_pg_conf_remote(ngx_http_fcchat_pg_parse_t *p)
+{
+    ngx_str_t    host;
+    const char  *list;
+
+    list = p->hostaddr ? p->hostaddr : p->host;
+
+    while (list && ngx_http_fcchat_pg_conf_next(&list, &host)) {
+
+        if (host.len && host.data[0] != '/' && host.data[0] != '@'
+            && (host.len < 4 || ngx_strncmp(host.data, "127.", 4) != 0)
+            && (host.len != 3 || ngx_strncmp(host.data, "::1", 3) != 0)
+            && (host.len != 9 || ngx_strncmp(host.data, "localhost", 9) != 0))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

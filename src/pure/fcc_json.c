@@ -23,6 +23,7 @@ static const unsigned char *fcc_json_skip_string(const unsigned char *p,
     const unsigned char *end);
 static size_t fcc_json_next(const unsigned char *p, const unsigned char *end,
     fcc_json_text_e mode, uint32_t *special);
+static int fcc_json_is_bidi(uint32_t cp);
 static int fcc_json_is_special(uint32_t cp);
 static void fcc_json_put_special(fcc_buf_t *b, uint32_t cp,
     fcc_json_text_e mode);
@@ -167,7 +168,7 @@ fcc_json_text(fcc_buf_t *b, const unsigned char *p, size_t len,
 
             if (special) {
                 fcc_buf_put(b, run, p - run);
-                fcc_json_put_special(b, special - 1, mode);
+                fcc_json_put_special(b, special - 1, mode & ~FCC_JSON_NAME);
                 run = p + n;
             }
 
@@ -208,11 +209,28 @@ fcc_json_next(const unsigned char *p, const unsigned char *end,
         return 1;
     }
 
-    if (fcc_json_is_special(cp) || (cp == '\'' && mode != FCC_JSON_PLAIN)) {
+    if (fcc_json_is_special(cp)
+        || (cp == '\'' && (mode & ~FCC_JSON_NAME) != FCC_JSON_PLAIN))
+    {
         *special = cp + 1;
+
+    } else if ((mode & FCC_JSON_NAME) && fcc_json_is_bidi(cp)) {
+        *special = FCC_JSON_REPLACEMENT + 1;
     }
 
     return n;
+}
+
+
+/* Unicode's Bidi_Control */
+
+static int
+fcc_json_is_bidi(uint32_t cp)
+{
+    return cp == 0x61c
+           || cp == 0x200e || cp == 0x200f
+           || (cp >= 0x202a && cp <= 0x202e)
+           || (cp >= 0x2066 && cp <= 0x2069);
 }
 
 

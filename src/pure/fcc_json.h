@@ -17,7 +17,10 @@
 typedef enum {
     FCC_JSON_PLAIN = 0,
     FCC_JSON_HTML,              /* as django.utils.html.escape() first */
-    FCC_JSON_URL                /* '"', '\'', '<', '>' percent-encoded */
+    FCC_JSON_URL,               /* '"', '\'', '<', '>' percent-encoded */
+    FCC_JSON_NAME = 4           /* with one of these: marks that turn the
+                                 * direction of text become U+FFFD, so that
+                                 * nobody looks like another user */
 } fcc_json_text_e;
 
 

@@ -442,7 +442,7 @@ fcc_mod_put_user(fcc_buf_t *b, int64_t id, const fcc_str_t *username,
     fcc_buf_lit(b, "{\"id\":");
     fcc_json_int(b, id);
     fcc_buf_lit(b, ",\"username\":");
-    fcc_json_string(b, username->data, username->len);
+    fcc_json_text(b, username->data, username->len, FCC_JSON_NAME);
 
     if (role) {
         fcc_buf_lit(b, ",\"role\":");
@@ -482,7 +482,8 @@ fcc_proto_old_moderation(fcc_buf_t *b, const fcc_event_t *e, int html)
         mode = html ? FCC_JSON_HTML : FCC_JSON_PLAIN;
 
         fcc_buf_lit(b, "{\"username\":");
-        fcc_json_text(b, e->username.data, e->username.len, mode);
+        fcc_json_text(b, e->username.data, e->username.len,
+                      mode | FCC_JSON_NAME);
         fcc_buf_lit(b, ",\"message\":");
         fcc_mod_put_notice(b, &mod, html);
         fcc_buf_lit(b, ",\"message_type\":\"moderation\",\"timestamp\":null}");
@@ -502,7 +503,8 @@ fcc_mod_put_notice(fcc_buf_t *b, const fcc_mod_t *mod, int html)
     mode = html ? FCC_JSON_HTML : FCC_JSON_PLAIN;
 
     if (mod->action >= FCC_MOD_BAN && mod->action <= FCC_MOD_UNBAN) {
-        fcc_json_text(b, mod->username.data, mod->username.len, mode);
+        fcc_json_text(b, mod->username.data, mod->username.len,
+                      mode | FCC_JSON_NAME);
 
         /* the sentence goes on inside the quotes */
 

@@ -7,7 +7,8 @@
  *
  * All text that goes out is escaped so that it is JSON and harmless inside an
  * HTML script too: control characters, '"', '\\', '<', '>', '&', U+2028 and
- * U+2029 become \u00XX forms; other characters stay UTF-8.
+ * U+2029 become \u00XX forms; other characters stay UTF-8.  In the names of
+ * users the marks that turn the direction of text become U+FFFD.
  */
 
 

@@ -30,7 +30,7 @@ fcc_proto_old_message(fcc_buf_t *b, const fcc_event_t *e, int html)
     mode = html ? FCC_JSON_HTML : FCC_JSON_PLAIN;
 
     fcc_buf_lit(b, "{\"username\":");
-    fcc_json_text(b, e->username.data, e->username.len, mode);
+    fcc_json_text(b, e->username.data, e->username.len, mode | FCC_JSON_NAME);
     fcc_buf_lit(b, ",\"message\":");
     fcc_json_text(b, e->text.data, e->text.len, mode);
     fcc_buf_lit(b, ",\"message_type\":");
@@ -52,7 +52,7 @@ fcc_proto_old_reaction(fcc_buf_t *b, const fcc_str_t *username,
     url = html ? FCC_JSON_URL : FCC_JSON_PLAIN;
 
     fcc_buf_lit(b, "{\"type\":\"reaction\",\"username\":");
-    fcc_json_text(b, username->data, username->len, mode);
+    fcc_json_text(b, username->data, username->len, mode | FCC_JSON_NAME);
     fcc_buf_lit(b, ",\"stamp_id\":");
     fcc_json_int(b, stamp->id);
     fcc_buf_lit(b, ",\"stamp_name\":");
@@ -91,7 +91,7 @@ fcc_proto_v1_message(fcc_buf_t *b, const fcc_event_t *e)
         fcc_buf_lit(b, ",\"user\":{\"id\":");
         fcc_json_int(b, e->user_id);
         fcc_buf_lit(b, ",\"username\":");
-        fcc_proto_put_str(b, &e->username);
+        fcc_json_text(b, e->username.data, e->username.len, FCC_JSON_NAME);
         fcc_buf_lit(b, ",\"role\":");
         fcc_proto_put_str(b, &e->role);
         fcc_buf_lit(b, "}");
@@ -215,7 +215,7 @@ fcc_proto_v1_welcome(fcc_buf_t *b, const fcc_welcome_t *w)
     fcc_buf_lit(b, ",\"you\":{\"id\":");
     fcc_proto_put_id(b, w->user_id);
     fcc_buf_lit(b, ",\"username\":");
-    fcc_proto_put_str(b, &w->username);
+    fcc_json_text(b, w->username.data, w->username.len, FCC_JSON_NAME);
     fcc_buf_lit(b, ",\"role\":");
     fcc_proto_put_str(b, &w->role);
     fcc_buf_lit(b, "},\"modes\":{\"slow\":");

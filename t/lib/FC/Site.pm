@@ -76,7 +76,8 @@ sub write {
                  qw/ main events http server location more /),
              rate => $self->{rate}
                      // 'fcchat_rate off; fcchat_reaction_rate off;'
-                        . ' fcchat_history_rate off; fcchat_auth_rate off;'
+                        . ' fcchat_history_rate off;'
+                        . ' fcchat_auth_rate 1000000r/s burst=1000000;'
                         . ' fcchat_connections user=off ip=off;',
              workers => $self->{workers}, listen => $self->{listen},
              daemon => $self->{daemon} // 'off');

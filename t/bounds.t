@@ -1,0 +1,206 @@
+#!/usr/bin/perl
+
+# What is bounded: just as much, and one more.  The numbers are those of
+# SECURITY.md.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use Time::HiRes qw/ sleep time /;
+
+use Test::Nginx;
+
+use FC::Site;
+use FC::Util qw/ log_lines slow /;
+use FC::WS;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(39);
+my $site = FC::Site->new($t, more => <<'EOF');
+        location /short/ {
+            fcchat;
+            fcchat_ping 500ms;
+            fcchat_timeout 1500ms;
+        }
+
+        location /echo {
+            fcchat_echo;
+        }
+EOF
+
+$site->cookie('alice');
+$site->django->room('stream_1');
+$t->run();
+
+my $neighbour = $site->join('bob');
+
+sub alice { return $site->join('alice', auto_pong => 0, @_) }
+
+# what becomes of some bytes: the text that came of them, or the code
+
+sub outcome {
+    my ($ws, @frames) = @_;
+
+    $ws->send_raw(join '', map { FC::WS::frame(%$_) } @frames);
+
+    my $m = $ws->recv_until(sub { defined $_[0]{message} }, 3 * slow());
+
+    return $m->{code} // $m->{message} if $m;
+    return ($ws->recv_close(2 * slow()))[0] // 'nothing';
+}
+
+sub whole { return { op => 1, payload => $_[0] } }
+
+# fragments
+
+my $text = '{"message":"pieces"}';
+my @pieces = (map({ { op => $_ ? 0 : 1, fin => 0,
+                      payload => $_ < length $text ? substr($text, $_, 1)
+                                                   : '' } } 0 .. 62));
+
+is(outcome(alice(), @pieces, { op => 0, payload => '' }), 'pieces',
+   'S14: 64 fragments');
+is(outcome(alice(), @pieces, { op => 0, fin => 0, payload => '' },
+           { op => 0, payload => '' }), 1008, 'S14: 65');
+is(outcome(alice(), { op => 1, fin => 0, payload => '' },
+           map { { op => 0, fin => 0, payload => '' } } 1 .. 20000), 1008,
+   'S14: 20000 empty ones');
+
+# control frames
+
+my @pings = map { { op => 9, payload => "p$_" } } 1 .. 10;
+
+is(outcome(alice(), @pings, whole('{"message":"ten"}')), 'ten',
+   'S16: ten control frames in a second');
+is(outcome(alice(), @pings, { op => 10 }, whole('{"message":"no"}')), 1008,
+   'S16: eleven');
+
+my $ws = alice();
+
+$ws->send_raw(join '', map { FC::WS::frame(%$_) } @pings);
+sleep 1.1;
+is(outcome($ws, @pings, whole('{"message":"later"}')), 'later',
+   'S16: ten more in the next one');
+
+# who does not read: one pong at most is owed to a full socket
+
+my $deaf = FC::WS->connect(port => port(8080), path => '/echo', rcvbuf => 4096,
+                           timeout => 0.3);
+
+$deaf->send_frame(op => 2, payload => 'x' x 7000) for 1 .. 2000;
+$deaf->{timeout} = 2;
+
+# an unfinished message, however busily it is sent
+
+$ws = alice(path => '/short/stream_1/');
+
+my $begun = time();
+my $code;
+
+$ws->send_raw(substr FC::WS::frame(payload => 'x' x 1000,
+                                   mask => "\0" x 4), 0, 8);
+
+while (time() - $begun < 8 * slow()) {
+    $ws->send_raw('x');
+    ($code) = $ws->recv_close(0.1) and last;
+}
+
+is($code, 1008, 'S15: a message that is not finished');
+cmp_ok(time() - $begun, '>', 1.4, 'S15: not before its time');
+cmp_ok(time() - $begun, '<', 4 * slow(), 'S15: but then');
+
+$ws = alice(path => '/short/stream_1/');
+$ws->send_raw(FC::WS::frame(op => 1, fin => 0, payload => '{"message":'));
+sleep 0.7;
+is(outcome($ws, { op => 0, payload => '"in time"}' }), 'in time',
+   'S15: one that is');
+
+# bytes of a message, of its text, of its parts
+
+my $max = 12 * 500 + 1024;
+
+is(outcome(alice(), whole('{"message":"all"' . ' ' x ($max - 17) . '}')), 'all',
+   'S13: as many bytes as there may be');
+is(outcome(alice(), whole('{"message":"all"' . ' ' x ($max - 16) . '}')), 1009,
+   'S13: one more');
+is(outcome(alice(), whole('{"message":"' . '\ud83d\ude00' x 500 . '"}')),
+   "\x{1f600}" x 500, 'S22: 500 characters, of twelve bytes each');
+is(outcome(alice(), whole('{"message":"' . 'x' x 501 . '"}')), 'too_long',
+   'S22: 501');
+is(outcome(alice(), whole('{"message":"cid","cid":"' . 'c' x 64 . '"}')),
+   'cid', 'a cid of 64');
+is(outcome(alice(), whole('{"message":"cid","cid":"' . 'c' x 65 . '"}')),
+   'bad_request', 'of 65');
+
+# depth
+
+for my $case ([ 7, 'deep' ], [ 8, 'bad_json' ], [ 6000, 'bad_json', 1009 ]) {
+    my ($depth, @want) = @$case;
+    my $got = outcome(alice(), whole('{"message":"deep","x":' . '[' x $depth
+                                     . (']' x $depth) . '}'));
+
+    ok(scalar(grep { $got eq $_ } @want),
+       'S20: depth ' . ($depth + 1) . ": $got");
+}
+
+is(outcome(alice(), whole('{"message":"keys",' . join(',', map { qq("$_":0) }
+                                                      1 .. 800) . '}')),
+   'keys', 'S20: 800 keys that nobody knows');
+is(outcome(alice(), whole('{' . join(',', map { qq("$_":0) } 1 .. 100000)
+                          . '}')), 1009, 'S20: 100000');
+
+# names of rooms
+
+is($site->join('alice', room => 'r' x 255)->status(), 404, 'a room of 255');
+is($site->join('alice', room => 'r' x 256)->status(), 400, 'of 256');
+
+# headers, which nginx bounds: large_client_header_buffers is 4 of 8k
+
+my $good = $site->cookie('alice');
+
+is(alice(cookies => join('; ', map({ "c$_=" . 'v' x 20 } 1 .. 100),
+                         "sessionid=$good"))->status(), 101, '100 cookies');
+is(alice(cookies => "sessionid=$good; big=" . 'b' x 7900)->status(), 101,
+   'a Cookie of 8 KB');
+is(alice(cookies => "sessionid=$good; big=" . 'b' x 8200)->status(), 400,
+   'a larger one');
+is(alice(cookies => "sessionid=" . 'k' x 7900)->status(), 401,
+   'a session of 8 KB');
+is(alice(headers => [ map { "X-Test-$_: " . 'h' x 900 } 1 .. 40 ])->status(),
+   400, '36 KB of headers');
+is(alice(headers => [ map { "Cookie: c$_=1" } 1 .. 100 ])->status(), 101,
+   '100 headers of cookies');
+
+# the rates: what is exempt from nothing
+
+is(alice(query => 'since=' . 'x' x 5000, protocol => 'fcchat.v1')
+   ->recv_until(sub { $_[0]{type} eq 'reset' })->{reason}, 'malformed',
+   'S34: a "since" of 5000 bytes');
+is(alice(query => 'since=' . '9' x 30, protocol => 'fcchat.v1')
+   ->recv_until(sub { $_[0]{type} eq 'reset' })->{reason}, 'malformed',
+   'S26: one without an epoch');
+
+my $epoch = alice(protocol => 'fcchat.v1')->recv_json()->{epoch};
+
+for my $n ('9223372036854775808', '9' x 25, '-1', '0x1', '1.5', '') {
+    is(alice(query => "since=$epoch:$n", protocol => 'fcchat.v1')
+       ->recv_until(sub { $_[0]{type} eq 'reset' })->{reason}, 'malformed',
+       "S26: since number \"$n\"");
+}
+
+$deaf->drop();
+
+# and nobody else has noticed
+
+$neighbour->send_json({ message => 'the neighbour' });
+ok($neighbour->recv_until(sub { $_[0]{message} eq 'the neighbour' }),
+   'the neighbour');
+is(join('', log_lines($t, qr/\[(?:error|crit|emerg)\]/)), '', 'a clean log');
