@@ -94,7 +94,7 @@ $c->phase('F6 out of memory', sub {
 # as well
 
 $c->phase('F6 small output buffers', sub {
-    my ($room) = grep { !/:beat:/ } @{$redis->cmd(qw/ PUBSUB CHANNELS * /)};
+    my ($room) = grep { /:room:/ } @{$redis->cmd(qw/ PUBSUB CHANNELS * /)};
 
     $redis->cmd(qw/ CONFIG SET client-output-buffer-limit /,
                 'pubsub 8192 0 0');

@@ -579,6 +579,12 @@ static size_t
 ngx_http_fcchat_room_channel(ngx_http_fcchat_hub_t *hub, u_char *p,
     ngx_str_t *schema, int64_t id)
 {
+    /* that of all rooms of a schema is no room's */
+
+    if (id == 0) {
+        return ngx_sprintf(p, "%V:all:%V", &hub->conf->prefix, schema) - p;
+    }
+
     return ngx_sprintf(p, "%V:room:%V:%L", &hub->conf->prefix, schema, id) - p;
 }
 
