@@ -19,7 +19,7 @@ use FC::Django;
 use FC::Pg;
 use FC::Redis;
 use FC::Site;
-use FC::Util qw/ log_lines top /;
+use FC::Util qw/ log_lines run_quiet top /;
 use FC::WS;
 
 select STDERR; $| = 1;
@@ -27,7 +27,7 @@ select STDOUT; $| = 1;
 
 plan(skip_all => 'by t/interop/run') if !$ENV{FC_INTEROP};
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(78);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(78 + 11);
 
 my $big = $ENV{FC_INTEROP} =~ m{/4\.} ? 0 : 1;
 my $d = $t->testdir();
@@ -110,6 +110,7 @@ sessions($_, $paths{$_} // $_, engine => $engines{$_}[0],
 
 tenants();
 messages();
+tokens();
 
 is(join('', log_lines($t, qr/\[(?:alert|emerg|crit|error)\]/)), '',
    'nothing to complain of');
@@ -241,6 +242,38 @@ sub messages {
     $told = $ann->recv_until(sub { $_[0]{type} eq 'message' });
     is_deeply([ @$told{qw/ seq id text /}, $told->{user}{username} ],
               [ 2, $id, 'from a view', 'bill' ], 'the ORM writes one');
+
+    return;
+}
+
+
+# Tokens against forgery: the cookie with what a page has got, with itself as a
+# script sends it, and with another one's.
+
+sub tokens {
+    my @page = map { $django->call('login', username => 'ann',
+                                   host => 'west.test', schema => 'west') }
+               1, 2;
+    my ($cookie, $token) = @{$page[0]}{qw/ csrf token /};
+
+    run_quiet({}, 'gcc', '-o', "$d/csrf", '-I', top() . '/src/pure',
+              top() . '/t/interop/csrf.c',
+              glob(top() . '/src/pure/fcc_{csrf,http}.c'), '-lcrypto');
+
+    isnt($token, $cookie, 'tokens: that of a page is masked');
+
+    for my $case (['of the page', $token, 200], ['of the cookie', $cookie, 200],
+                  ['of another page', $page[1]{token}, 403],
+                  ['cut', substr($token, 1), 403], ['none', '', 403])
+    {
+        my ($name, $given, $status) = @$case;
+
+        is($django->call('post', host => 'west.test', csrf => JSON::PP::true,
+                         cookies => { csrftoken => $cookie },
+                         given => $given), $status, "token $name: Django");
+        is(system("$d/csrf", $cookie, $given) == 0 ? 200 : 403, $status,
+           "token $name: the module");
+    }
 
     return;
 }

@@ -97,6 +97,12 @@ def do_who(a):
         else answer.status_code
 
 
+def do_post(a):
+    """The status of a form that a script sends with this token."""
+    return browser(a).post("/post/", headers={"X-CSRFToken": a["given"]}) \
+        .status_code
+
+
 class Consumer(WebsocketConsumer):
     def connect(self):
         self.accept()
