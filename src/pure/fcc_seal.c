@@ -150,6 +150,8 @@ fcc_seal_mac(const unsigned char *key, const fcc_str_t *channel,
         return FCC_ERROR;
     }
 
+    n = 0;
+
     ok = EVP_DigestInit_ex(ctx, EVP_sha256(), NULL)
          && EVP_DigestUpdate(ctx, channel->data, channel->len)
          && EVP_DigestUpdate(ctx, "", 1)
