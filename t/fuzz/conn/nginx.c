@@ -295,7 +295,19 @@ nginx_zones(void)
     part = &conn_cycle->shared_memory.part;
     zone = part->elts;
 
-    for (i = 0; i < part->nelts; i++) {
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            part = part->next;
+
+            if (part == NULL) {
+                break;
+            }
+
+            zone = part->elts;
+            i = 0;
+        }
+
         addr = zone[i].shm.addr;
         sp = (ngx_slab_pool_t *) addr;
 

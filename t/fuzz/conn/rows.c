@@ -20,6 +20,10 @@ static const struct {
     const char  *word;
     const char  *value;
 } rows_values[] = {
+    { "none",          NULL },
+    { "place",         NULL },
+    { "room_id",       NULL },
+    { "IS NOT NULL",   "t" },
     { "session_data",  NULL },
     { "epoch FROM",    NULL },
     { "epoch",         NULL },
@@ -31,7 +35,6 @@ static const struct {
     { "stream_id",     "1" },
     { "user_id",       CONN_USER },
     { "u.id",          CONN_USER },
-    { "room_id",       "1" },
     { "username",      "alice" },
     { "password",      NULL },
     { "is_active",     "t" },
@@ -44,12 +47,19 @@ static const struct {
     { "age",           "0" },
     { "name",          ":smile:" },
     { "image",         "stamps/01_smile.svg" },
-    { "IS NOT NULL",   "t" },
+    { "what",          "head" },
+    { "owner",         "9" },
+    { "role",          "member" },
+    { "mark",          "5" },
+    { "same",          "t" },
     { "set_config",    "x" },
     { "at",            NULL },
     { "id",            "1" },
     { NULL,            "1" }
 };
+
+
+static char  rows_rooms[512];
 
 
 /* the next expression of a list, which ends at a comma or " FROM " outside of
@@ -153,6 +163,16 @@ conn_rows_list(const char *sql)
         return "room_id, worker, count, age";
     }
 
+    if (strstr(sql, ".fcchat_state(")) {
+        return "place, what, owner, none, none, role, epoch, last_seq, none, "
+               "none";
+    }
+
+    if (strstr(sql, " WITH ORDINALITY AS fcc ")) {
+        return "IS NOT NULL, IS NOT NULL, is_active, is_staff, mark, same, "
+               "none, none";
+    }
+
     if (strncmp(sql, "SELECT ", 7) == 0) {
         return sql + 7;
     }
@@ -177,6 +197,22 @@ conn_rows(const char *sql, char **params, unsigned nparams, int64_t *seq)
         *seq = conn_head + 1;
         conn_head += n;
         return n;
+    }
+
+    if (strstr(sql, " WITH ORDINALITY AS fcc ")) {
+        return rows_elements(params[0]);
+    }
+
+    rows_rooms[0] = '\0';
+
+    if (strstr(sql, ".fcchat_state(") || strstr(sql, "ANY ($1::bigint[])")) {
+        snprintf(rows_rooms, sizeof(rows_rooms), "%s", params[0]);
+        return rows_elements(params[0]);
+    }
+
+    if (strstr(sql, ".fcchat_moderate(") || strstr(sql, ".fcchat_publish(")) {
+        *seq = ++conn_head;
+        return 1;
     }
 
     if (strstr(sql, "fcchat_event") && nparams >= 3) {
@@ -208,6 +244,25 @@ conn_rows(const char *sql, char **params, unsigned nparams, int64_t *seq)
     }
 
     return 1;
+}
+
+
+/* of an array that was asked for the row-th, else the only one there is */
+
+static long long
+rows_room(unsigned row)
+{
+    char  *p;
+
+    if (rows_rooms[0] == '\0') {
+        return 1;
+    }
+
+    for (p = rows_rooms + 1; row && *p; p++) {
+        row -= (*p == ',');
+    }
+
+    return atoll(p);
 }
 
 
@@ -243,6 +298,17 @@ conn_rows_value(conn_bytes_t *body, const char *expr, size_t len, unsigned row,
     if (word == NULL || rows_values[i].value) {
         conn_rows_put(body, seq == 0 && word && strcmp(word, "message_id") == 0
                      ? NULL : rows_values[i].value);
+        return;
+    }
+
+    if (strcmp(word, "place") == 0 || strcmp(word, "room_id") == 0) {
+        snprintf(number, sizeof(number), "%lld", rows_room(row));
+        conn_rows_put(body, number);
+        return;
+    }
+
+    if (strcmp(word, "none") == 0) {
+        conn_rows_put(body, NULL);
         return;
     }
 
