@@ -31,6 +31,7 @@ from django.contrib.sessions.backends import (  # noqa: E402
 )
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.middleware import csrf  # noqa: E402
 from django.test.utils import override_settings  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -85,6 +86,16 @@ def do_tables(a):
                 "(SELECT max(id) FROM " + table + "))",
                 [table],
             )
+
+
+def do_csrf(a):
+    """A cookie and a token of the header, as get_token() makes them."""
+    secret = csrf._get_new_csrf_string()
+    return {
+        "plain": secret,
+        "cookie": csrf._mask_cipher_secret(secret),
+        "token": csrf._mask_cipher_secret(secret),
+    }
 
 
 def do_user(a):

@@ -177,7 +177,8 @@ ngx_http_fcchat_api_method(ngx_http_fcchat_api_t *api)
     ngx_http_request_t  *r;
 
     r = api->ctx.request;
-    post = (api->path.resource == FCC_API_PUBLISH);
+    post = (api->path.resource == FCC_API_PUBLISH
+            || api->path.resource == FCC_API_MODERATION);
 
     if (post ? (r->method == NGX_HTTP_POST && r == r->main)
              : ngx_http_fcchat_api_safe(r))
@@ -415,6 +416,15 @@ ngx_http_fcchat_api_inside(ngx_http_fcchat_ctx_t *ctx)
 
     api = (ngx_http_fcchat_api_t *) ctx;
 
+    if (!ctx->server
+        && ngx_http_fcchat_room_banned(ctx->room, ctx->user.id,
+                                       ctx->user.staff,
+                                       &ctx->request->connection->addr_text))
+    {
+        return ngx_http_fcchat_api_refuse(api, NGX_HTTP_FORBIDDEN, "banned",
+                                          "You may not be here.", -1);
+    }
+
     return ngx_http_fcchat_api_safe(ctx->request)
            ? ngx_http_fcchat_api_read(api) : ngx_http_fcchat_api_write(api);
 }
@@ -440,7 +450,7 @@ ngx_http_fcchat_api_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
         break;
 
     case NGX_HTTP_FORBIDDEN:
-        code = "not_allowed";
+        code = "forbidden";
         break;
 
     case NGX_HTTP_NOT_FOUND:

@@ -220,6 +220,7 @@ static void
 ngx_http_fcchat_api_body_end(ngx_http_fcchat_api_t *api)
 {
     ngx_int_t            rc;
+    fcc_proto_e          proto;
     fcc_proto_error_t    err;
     ngx_http_request_t  *r;
 
@@ -227,8 +228,11 @@ ngx_http_fcchat_api_body_end(ngx_http_fcchat_api_t *api)
 
     r->read_event_handler = ngx_http_block_reading;
 
-    if (fcc_proto_parse(FCC_PROTO_PUBLISH, api->body, api->len,
-                        api->ctx.conf->length, &api->cmd, &err)
+    proto = (api->path.resource == FCC_API_PUBLISH) ? FCC_PROTO_PUBLISH
+                                                    : FCC_PROTO_MODERATE;
+
+    if (fcc_proto_parse(proto, api->body, api->len, api->ctx.conf->length,
+                        &api->cmd, &err)
         == FCC_OK)
     {
         rc = ngx_http_fcchat_api_enter(api);

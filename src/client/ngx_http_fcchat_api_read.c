@@ -390,6 +390,8 @@ ngx_http_fcchat_api_page_bounds(ngx_http_fcchat_api_t *api,
     for (k = 0; k < answer->n; k++) {
         i = (api->after >= 0) ? k : answer->n - 1 - k;
 
+        ngx_http_fcchat_room_author(api->ctx.room, &answer->events[i]);
+
         n = ngx_http_fcchat_history_event(api->ctx.room, &answer->events[i],
                                           &json);
         if (n == 0) {
@@ -489,6 +491,8 @@ ngx_http_fcchat_api_event(ngx_http_fcchat_api_t *api,
                                           "There is no such message.", -1);
     }
 
+    ngx_http_fcchat_room_author(api->ctx.room, &answer->events[0]);
+
     n = ngx_http_fcchat_history_event(api->ctx.room, &answer->events[0],
                                       &json);
     if (n == 0) {
@@ -511,12 +515,17 @@ static ngx_int_t
 ngx_http_fcchat_api_state(ngx_http_fcchat_api_t *api,
     ngx_http_fcchat_store_answer_t *answer)
 {
-    int64_t    head;
-    fcc_buf_t  b;
-    ngx_str_t  epoch;
+    size_t                    pins;
+    int64_t                   head;
+    fcc_buf_t                 b, p;
+    ngx_str_t                 epoch;
+    ngx_http_fcchat_rules_t  *rules;
+
+    rules = api->ctx.room->rules;
+    pins = rules ? ngx_http_fcchat_rules_pins_size(rules) : 0;
 
     if (ngx_http_fcchat_api_begin(api, &b,
-                                  FCC_PROTO_OVERHEAD
+                                  FCC_PROTO_OVERHEAD + pins
                                   + FCC_PROTO_EXPANSION * FCC_ROOM_NAME_MAX)
         != NGX_OK)
     {
@@ -535,7 +544,22 @@ ngx_http_fcchat_api_state(ngx_http_fcchat_api_t *api,
     fcc_json_string(&b, epoch.data, epoch.len);
     fcc_buf_lit(&b, ",\"head\":");
     fcc_json_int(&b, head);
-    fcc_buf_lit(&b, ",\"modes\":{\"slow\":0},\"pins\":[],\"viewers\":");
+    fcc_buf_lit(&b, ",\"modes\":{\"slow\":");
+    fcc_json_int(&b, ngx_http_fcchat_room_slow(api->ctx.room));
+    fcc_buf_lit(&b, "},\"pins\":[");
+
+    if (pins) {
+
+        /* which begin a text of their own */
+
+        fcc_buf_init(&p, b.pos, b.end - b.pos);
+        ngx_http_fcchat_rules_pins(rules, &p, ngx_http_fcchat_rules_now());
+
+        b.pos = p.pos;
+        b.full |= p.full;
+    }
+
+    fcc_buf_lit(&b, "],\"viewers\":");
     fcc_json_int(&b, ngx_http_fcchat_room_viewers(api->ctx.room));
     fcc_buf_lit(&b, "}");
 

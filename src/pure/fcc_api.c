@@ -34,7 +34,8 @@ static const fcc_api_name_t  fcc_api_names[] = {
     { "messages", FCC_API_ROOM, FCC_API_MESSAGE },
     { "viewers", FCC_API_VIEWERS, FCC_API_ROOM },
     { "reactions", FCC_API_REACTIONS, FCC_API_ROOM },
-    { "publish", FCC_API_PUBLISH, FCC_API_ROOM }
+    { "publish", FCC_API_PUBLISH, FCC_API_ROOM },
+    { "moderation", FCC_API_MODERATION, FCC_API_ROOM }
 };
 
 

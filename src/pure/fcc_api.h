@@ -22,7 +22,8 @@ typedef enum {
     FCC_API_MESSAGE,            /* ROOM/messages/ID */
     FCC_API_VIEWERS,            /* ROOM/viewers */
     FCC_API_REACTIONS,          /* ROOM/reactions */
-    FCC_API_PUBLISH             /* ROOM/publish */
+    FCC_API_PUBLISH,            /* ROOM/publish */
+    FCC_API_MODERATION          /* ROOM/moderation */
 } fcc_api_e;
 
 

@@ -16,6 +16,8 @@
 
 static int fcc_proto_type(fcc_proto_e proto, const json_t *root,
     fcc_cmd_t *cmd, fcc_proto_error_t *err);
+static int fcc_proto_action(const json_t *root, fcc_cmd_t *cmd,
+    fcc_proto_error_t *err);
 static int fcc_proto_stamp(fcc_proto_e proto, const json_t *root,
     fcc_cmd_t *cmd, fcc_proto_error_t *err);
 static int fcc_proto_history(const json_t *root, fcc_cmd_t *cmd,
@@ -96,6 +98,10 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
     json_t     *value;
     fcc_str_t   type;
 
+    if (proto == FCC_PROTO_MODERATE) {
+        return fcc_proto_action(root, cmd, err);
+    }
+
     value = json_object_get(root, "type");
 
     if (value == NULL && proto != FCC_PROTO_V1) {
@@ -133,6 +139,30 @@ fcc_proto_type(fcc_proto_e proto, const json_t *root, fcc_cmd_t *cmd,
     }
 
     return fcc_proto_error(err, "unknown_type", "This type is not known.");
+}
+
+
+static int
+fcc_proto_action(const json_t *root, fcc_cmd_t *cmd, fcc_proto_error_t *err)
+{
+    fcc_str_t  action;
+
+    if (fcc_json_get_string(json_object_get(root, "action"), &action)
+        != FCC_OK)
+    {
+        return fcc_proto_error(err, "bad_request",
+                               "The \"action\" must be a string.");
+    }
+
+    cmd->type = FCC_CMD_MODERATE;
+    cmd->mod.action = fcc_mod_action(&action);
+
+    if (cmd->mod.action == FCC_MOD_NONE) {
+        return fcc_proto_error(err, "unknown_type",
+                               "This action is not known.");
+    }
+
+    return FCC_OK;
 }
 
 

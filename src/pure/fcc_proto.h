@@ -30,7 +30,8 @@
 typedef enum {
     FCC_PROTO_OLD = 0,
     FCC_PROTO_V1,
-    FCC_PROTO_PUBLISH           /* the HTTP API's */
+    FCC_PROTO_PUBLISH,          /* the HTTP API's */
+    FCC_PROTO_MODERATE          /* likewise */
 } fcc_proto_e;
 
 
@@ -82,8 +83,9 @@ typedef struct {
  * "cid": "..."}, {"type": "reaction", "stamp_id": 1}, {"type": "history",
  * "before": 42, "limit": 50} (both may be left out), and what moderators ask
  * for, whose type is the action: see fcc_proto_moderation().  Publish: as a
- * message of v1, the type may be left out.  Keys nobody knows are ignored.
- * stamp_id is an integer from 1 to 2^53.
+ * message of v1, the type may be left out.  Moderate: as v1 has it, but for an
+ * "action" in place of the type.  Keys nobody knows are ignored.  stamp_id is
+ * an integer from 1 to 2^53.
  */
 int fcc_proto_parse(fcc_proto_e proto, const unsigned char *data, size_t len,
     size_t max, fcc_cmd_t *cmd, fcc_proto_error_t *err);

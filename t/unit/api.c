@@ -51,6 +51,7 @@ paths(void)
         { "/a/viewers/1", FCC_API_ROOM, "1", 0 },
         { "/a/reactions", FCC_API_REACTIONS, "a", 0 },
         { "/a/publish", FCC_API_PUBLISH, "a", 0 },
+        { "/a/moderation/", FCC_API_MODERATION, "a", 0 },
         { "/history/history", FCC_API_HISTORY, "history", 0 },
         { "/a/History", FCC_API_ROOM, "History", 0 },
     };

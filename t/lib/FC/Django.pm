@@ -12,6 +12,8 @@ package FC::Django;
 #     $django->room('stream_1');                   # is_active => 0, stream => 0
 #     $django->stamp(1, ':smile:', '/media/stamps/01_smile.svg');
 #     $django->set_password('alice', 'new');       # its sessions are void
+#     my $c = $django->csrf();                     # $c->{plain}, {cookie} (both
+#                                                  # may be one) and {token}
 #     $django->tables('tenant2');                  # all tables in a schema
 #     $django->logout($cookie);                    # deletes the row
 #
@@ -170,6 +172,13 @@ sub set_password {
 
     return $self->call('password', username => $name, password => $password,
                        %o);
+}
+
+
+sub csrf {
+    my ($self) = @_;
+
+    return $self->call('csrf', schema => 'localhost');
 }
 
 
