@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(39);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(45);
 my $site = FC::Site->new($t, more => <<'EOF');
         location /short/ {
             fcchat;
@@ -179,6 +179,28 @@ is(alice(headers => [ map { "X-Test-$_: " . 'h' x 900 } 1 .. 40 ])->status(),
 is(alice(headers => [ map { "Cookie: c$_=1" } 1 .. 100 ])->status(), 101,
    '100 headers of cookies');
 
+for my $hosts ('', "Host: localhost\r\nHost: localhost\r\n",
+               "Host: a b\r\n")
+{
+    my $raw = alice(nowait => 1, method => 'GET /echo HTTP/1.1' . "\r\n"
+                    . $hosts . join("\r\n", 'Upgrade: websocket',
+                                    'Connection: Upgrade',
+                                    'Sec-WebSocket-Version: 13',
+                                    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j'
+                                    . 'ZQ==', '', 'X'));
+
+    $raw->handshake();
+    is($raw->status(), 400, 'no Host, two, a bad one');
+}
+
+# what comes after a Close is nothing
+
+$ws = alice();
+$ws->send_raw(FC::WS::frame(op => 8, payload => pack 'n', 1000)
+              . FC::WS::frame(payload => '{"message":"after the Close"}'));
+is(($ws->recv_close())[0], 1000, 'a Close is answered');
+ok($ws->recv_eof(), 'and is the end');
+
 # the rates: what is exempt from nothing
 
 is(alice(query => 'since=' . 'x' x 5000, protocol => 'fcchat.v1')
@@ -200,7 +222,11 @@ $deaf->drop();
 
 # and nobody else has noticed
 
+my $after = 0;
+
 $neighbour->send_json({ message => 'the neighbour' });
-ok($neighbour->recv_until(sub { $_[0]{message} eq 'the neighbour' }),
+ok($neighbour->recv_until(sub { $after = 1 if $_[0]{message} =~ /after the/;
+                                $_[0]{message} eq 'the neighbour' }),
    'the neighbour');
+is($after, 0, 'has not seen what came after a Close');
 is(join('', log_lines($t, qr/\[(?:error|crit|emerg)\]/)), '', 'a clean log');

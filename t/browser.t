@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/browser";
 
 use Chrome;
 use Demo;
+use Xss;
 
 binmode $_, ':utf8'
     for Test::More->builder->output, Test::More->builder->failure_output;
@@ -248,6 +249,40 @@ $alice->click('.stamps [data-stamp="2"]');
 ok($old->wait_for('document.querySelector(".float[data-stamp=\"2\"]")'
     . '!== null'), 'a stamp too');
 is($old->value('window.hacked'), 0, 'nothing has run');
+
+
+# S23: a corpus of what would run if a page took it for markup, to this page
+# and to a careless one, which puts what the old protocol brings into innerHTML
+
+my $boss = open_window('en-US', user => 'streamer');
+my @corpus = map { "$_ $$" } Xss::payloads();
+
+cmp_ok(scalar @corpus, '>=', 100, 'S23: a hundred texts and more');
+
+$old->value('window.careless = document.body.appendChild('
+    . 'document.createElement("div")); window.sockets.at(-1)'
+    . '.addEventListener("message", e => { const m = JSON.parse(e.data); '
+    . 'window.careless.insertAdjacentHTML("beforeend", `<p title="${m.username}">'
+    . '${m.message}</p>`); })');
+$boss->value('(texts => { texts.forEach((text, i) => window.sockets.at(-1).send('
+    . 'JSON.stringify({ type: "message", text, cid: "xss" + i }))); })('
+    . js(\@corpus) . ')');
+
+for my $w ($alice, $bob, $old) {
+    ok($w->wait_for('(texts => { const all = new Set([...document'
+        . '.querySelectorAll(".text")].map(e => e.textContent)); '
+        . 'return texts.every(t => all.has(t)); })(' . js(\@corpus) . ')', 30),
+        'S23: all are shown as typed');
+    is($w->value('window.hacked'), 0, 'S23: none has run');
+    is($w->value('document.querySelectorAll(".text *").length'), 0,
+        'S23: nor is markup');
+}
+
+is($old->value('window.careless.querySelectorAll("p").length >= '
+    . scalar @corpus), 1, 'S23: the careless page has them all');
+is($old->value('window.careless.querySelectorAll(":not(p)").length'), 0,
+    'S23: as text');
+$old->value('window.careless.remove()');
 
 
 # the width of a phone

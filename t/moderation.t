@@ -3,6 +3,8 @@
 # What moderators do in a room: deleting, pinning, slow mode, by fcchat.v1 and as
 # messages of old pages; numbered with the messages, and kept from nobody who
 # comes back.
+#
+# S10 of SECURITY.md.
 
 use warnings;
 use strict;

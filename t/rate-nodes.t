@@ -2,6 +2,8 @@
 
 # What a user may send, over two nodes: what was taken on one is taken on the
 # other within a moment, once, whichever of its workers is asked.
+#
+# S30 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # Slow mode: a member may write once in so many seconds, over all its sockets,
 # workers and nodes; whoever moderates may at any time.
+#
+# S30 of SECURITY.md.
 
 use warnings;
 use strict;
