@@ -25,7 +25,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(26);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
 my $pg = FC::Pg->new();
 my $proxy = FC::Proxy->new(to => $pg->host() . '/.s.PGSQL.' . $pg->port());
 my $slow = $pg->dsn('tcp') =~ s/port=\d+/'port=' . $proxy->port()/er;
@@ -36,6 +36,7 @@ my $site = FC::Site->new($t, pg => $pg, rate => <<'EOF', more => <<"EOT");
     error_log %%TESTDIR%%/error.log debug;
     error_log %%TESTDIR%%/told.log info;
     fcchat_log %%TESTDIR%%/chat.log;
+    fcchat_session_cache 1s;
     fcchat_rate 5r/m burst=1;
     fcchat_reaction_rate off;
     fcchat_connections user=2 ip=off;
@@ -70,7 +71,7 @@ sub told {
     wait_for(sub {
         $new = substr slurp($told), $seen;
         $new =~ /fcchat security: \Q$reason\E.*\n/;
-    }, 2);
+    }, 5);
 
     $seen += length $new;
 
@@ -124,9 +125,26 @@ is(told('a guest may only watch'),
    qq(a guest may only watch, room: "stream_1", $from),
    'S44: a guest who would write');
 
-# what a client has chosen is a string of one line
+# a logout ends an open socket
 
 my $line = '';
+
+wait_for(sub {
+    my $key = $site->django->session('bob');
+    my $ws = $site->join('bob', cookie => $key);
+
+    $site->django->logout($key);
+    $line = told('session ended');
+    $ws->drop();
+
+    return $line;
+}, 10);
+is($line =~ s/ \(and .*//r, qq(session ended, user: "bob", room: "stream_1", )
+   . $from, 'S44: a session that has ended');
+
+# what a client has chosen is a string of one line
+
+$line = '';
 
 wait_for(sub {
     $site->join('alice', origin => "http://a\x1b[31m\"\\<\xff\x7f" . 'o' x 500);

@@ -278,6 +278,9 @@ ngx_http_fcchat_api_csrf(ngx_http_fcchat_api_t *api,
     }
 
     if (!ngx_http_fcchat_api_origin(api, h)) {
+        ngx_http_fcchat_audit_request(r, NGX_HTTP_FCCHAT_AUDIT_ORIGIN,
+                                      "origin of a write not allowed");
+
         return ngx_http_fcchat_api_refuse(api, NGX_HTTP_FORBIDDEN,
                                           "csrf_failed",
                                           "The origin is not a trusted one.",
@@ -297,6 +300,9 @@ ngx_http_fcchat_api_csrf(ngx_http_fcchat_api_t *api,
     if (fcc_csrf_equal(&cookie, &token)) {
         return NGX_DECLINED;
     }
+
+    ngx_http_fcchat_audit_request(r, NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
+                                  "bad CSRF token");
 
     return ngx_http_fcchat_api_refuse(api, NGX_HTTP_FORBIDDEN, "csrf_failed",
                                       cookie.len ? "The CSRF token is missing "

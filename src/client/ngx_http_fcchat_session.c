@@ -317,6 +317,7 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
 
         /* likewise */
 
+        ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN, "banned");
         ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN,
                                       "banned");
         return;

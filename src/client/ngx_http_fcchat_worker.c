@@ -195,6 +195,7 @@ ngx_http_fcchat_worker_close(ngx_event_t *ev)
 {
     ngx_uint_t                  code;
     ngx_queue_t                *q;
+    const char                 *reason;
     ngx_http_fcchat_worker_t   *worker;
     ngx_http_fcchat_session_t  *s;
 
@@ -215,8 +216,18 @@ ngx_http_fcchat_worker_close(ngx_event_t *ev)
             continue;
         }
 
-        ngx_http_fcchat_session_close(s, code,
-                                      ngx_http_fcchat_worker_reason(code));
+        reason = ngx_http_fcchat_worker_reason(code);
+
+        if (code == NGX_HTTP_FCCHAT_CLOSE_SESSION
+            || code == NGX_HTTP_FCCHAT_CLOSE_FORBIDDEN)
+        {
+            ngx_http_fcchat_audit(s, code == NGX_HTTP_FCCHAT_CLOSE_SESSION
+                                     ? NGX_HTTP_FCCHAT_AUDIT_SESSION
+                                     : NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
+                                  reason);
+        }
+
+        ngx_http_fcchat_session_close(s, code, reason);
     }
 }
 
