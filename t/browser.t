@@ -202,10 +202,13 @@ is($alice->value('document.querySelectorAll(".note.gap").length'), 0,
 
 $bob->size(1280, 420);
 ok($bob->wait_for('innerHeight === 420'), 'a low window');
-sleep 1;
+
+# the page follows the end when its size changes: until it has stopped to
+
 $bob->wait_for('(() => { const s = document.getElementById("scroller");'
-    . 's.scrollTop = 0; return s.scrollHeight > s.clientHeight + 60; })()');
-sleep 1;
+    . 'if (s.scrollTop || s.scrollHeight <= s.clientHeight + 60) {'
+    . ' s.scrollTop = window.calm = 0; }'
+    . 'return (window.calm = (window.calm || 0) + 1) > 10; })()');
 $alice->say('news');
 ok($bob->wait_for('!document.getElementById("newer").hidden'),
     'a pill tells of news');
