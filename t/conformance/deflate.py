@@ -34,8 +34,10 @@ def prose(rnd):
 
 
 def picture(rnd):
-    return bytes((x * y >> 8) + rnd.randrange(8) & 255
-                 for y in range(512) for x in range(512))
+    noise = rnd.randbytes(512 * 512)
+
+    return bytes((i >> 9) * (i & 511) + (noise[i] << 5) >> 8 & 255
+                 for i in range(512 * 512))
 
 
 def document(rnd):
