@@ -397,6 +397,14 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       NULL },
 
+    /* tell who came and went: off | on, "limit=100" viewers, "grace=10s" */
+    { ngx_string("fcchat_presence"),
+      NGX_HTTP_FCCHAT_ANY|NGX_CONF_TAKE123,
+      ngx_http_fcchat_set_presence,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     /* on the wire of the old protocol */
     { ngx_string("fcchat_html_escape"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_FLAG,

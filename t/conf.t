@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(378);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(390);
 
 my $d = $t->testdir();
 
@@ -161,6 +161,15 @@ wrong("fcchat_connections $_",
       . ' 1000000 or "off"')
     for 'user=0', 'ip=x', 'ip=', '5', 'user=1000001';
 right("fcchat_connections $_") for 'user=off', 'ip=off user=5';
+
+my $presence = 'it must be "limit=N", from 1 to 400, or "grace=TIME", up to 5m';
+
+wrong("fcchat_presence on $_", qq(invalid parameter "$_", $presence))
+    for qw/ limit=0 limit=401 limit=x grace=6m grace=x x /;
+wrong("fcchat_presence $_", '"fcchat_presence" directive must be "off", or "on"'
+                            . ' with "limit=N" and "grace=TIME"')
+    for 'x', 'off limit=5';
+right("fcchat_presence $_") for 'off', 'on', 'on grace=0 limit=400';
 
 wrong("fcchat_lag $_", 'size must be from 16k to 64m')
     for '0', '1k', '16383', '65m';
@@ -398,7 +407,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_log off', 'fcchat_history 5', 'fcchat_tenant_tables a b',
            'fcchat_tenant_cache 1s', 'fcchat_retention 1d', 'fcchat_rate off',
            'fcchat_history_rate off', 'fcchat_auth_rate off',
-           'fcchat_connections ip=5',
+           'fcchat_connections ip=5', 'fcchat_presence on',
            'fcchat_reaction_rate 5r/s', 'fcchat_api_rate 5r/s',
            'fcchat_api_secret_file secret', 'fcchat_csrf_cookie x',
            'fcchat_session_redis unix:/x',

@@ -15,6 +15,7 @@
 #include <ngx_sha1.h>
 #include <ngx_http_fcchat_audit.h>
 #include <ngx_http_fcchat_rate.h>
+#include <ngx_http_fcchat_ring.h>
 #include <ngx_http_fcchat_room.h>
 #include <fcc_django.h>
 #include <fcc_http.h>
@@ -52,6 +53,12 @@
 
 #define NGX_HTTP_FCCHAT_USER_MAX        10      /* sockets, by default */
 #define NGX_HTTP_FCCHAT_ADDR_MAX        100
+
+#define NGX_HTTP_FCCHAT_PRESENCE_LIMIT  100     /* viewers, by default */
+#define NGX_HTTP_FCCHAT_PRESENCE_GRACE  10000   /* ms */
+
+#define NGX_HTTP_FCCHAT_PRESENCE_LIMIT_MAX  400
+#define NGX_HTTP_FCCHAT_PRESENCE_GRACE_MAX  300000
 
 #define NGX_HTTP_FCCHAT_WHEEL_SLOTS     256     /* a power of two */
 #define NGX_HTTP_FCCHAT_WHEEL_TICK      250     /* ms */
@@ -162,6 +169,9 @@ typedef struct {
     fcc_rate_t                     *auth_rate;  /* of an address */
     ngx_uint_t                      user_max;   /* sockets; 0: off */
     ngx_uint_t                      addr_max;
+    ngx_flag_t                      presence;
+    ngx_uint_t                      presence_limit; /* viewers */
+    ngx_msec_t                      presence_grace;
     ngx_msec_t                      handshake;  /* ms, from its headers on */
     ngx_msec_t                      ping;
     ngx_msec_t                      timeout;
@@ -184,6 +194,8 @@ typedef struct {
     ngx_shm_zone_t                 *zone;
     ngx_shm_zone_t                 *rates;
     ngx_shm_zone_t                 *counts;
+    ngx_uint_t                      presence;   /* locations that tell it */
+    ngx_shm_zone_t                 *ring;       /* NULL: none does */
     ngx_uint_t                      status; /* locations that tell */
     ngx_shm_zone_t                 *stat;   /* NULL: none does */
     ngx_http_fcchat_worker_t       *worker; /* of this process, or NULL */
@@ -251,6 +263,8 @@ char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fcchat_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_connections(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fcchat_set_presence(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -759,6 +773,10 @@ ngx_int_t ngx_http_fcchat_session_join(ngx_http_fcchat_session_t *s,
 void ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s,
     ngx_uint_t staff);
 
+/* the hub's who() */
+ngx_http_fcchat_author_t *ngx_http_fcchat_session_who(
+    ngx_http_fcchat_member_t *m);
+
 /* the member's lost() */
 void ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m,
     const char *reason);
@@ -797,38 +815,6 @@ void ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s);
 
 /* the line of fcchat_log */
 void ngx_http_fcchat_session_log(ngx_http_fcchat_session_t *s);
-
-/* ---- rights: is the session of an open socket still one ---- */
-
-/* bytes: a session's key; or a time and a hash, of a signed cookie */
-#define NGX_HTTP_FCCHAT_RIGHTS_KEY_MAX  (sizeof(int64_t) + FCC_DJANGO_HASH_MAX)
-
-/* NULL without memory */
-ngx_http_fcchat_rights_t *ngx_http_fcchat_rights_create(
-    ngx_http_fcchat_worker_t *worker);
-
-/* at exit, when no session is left */
-void ngx_http_fcchat_rights_destroy(ngx_http_fcchat_rights_t *rights);
-
-/* what has to be kept to ask again whose session it is; returns its length,
- * at most RIGHTS_KEY_MAX, or 0 when there is nothing to ask for */
-size_t ngx_http_fcchat_rights_key(ngx_http_fcchat_ctx_t *ctx, u_char *key);
-
-/* the socket is open, by an answer to what was asked then: it will be
- * checked */
-void ngx_http_fcchat_rights_begin(ngx_http_fcchat_session_t *s,
-    ngx_msec_t asked);
-
-/* from the wheel: asks, if it is time, and has the wheel come back for it */
-void ngx_http_fcchat_rights_due(ngx_http_fcchat_session_t *s);
-
-/* the session is about to be freed while it is asked for */
-void ngx_http_fcchat_rights_forget(ngx_http_fcchat_session_t *s);
-
-/* the hub's recheck(): of a user, or with user 0 of a session, now */
-void ngx_http_fcchat_rights_recheck(void *data, ngx_http_fcchat_hub_t *hub,
-    ngx_str_t *schema, int64_t user, ngx_str_t *session);
-
 
 /* ---- the wheel ---- */
 

@@ -12,6 +12,7 @@
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
 #define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_5"
 #define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
+#define NGX_HTTP_FCCHAT_RING   "fcchat_presence_1"
 
 
 static char *ngx_http_fcchat_merge_service(ngx_conf_t *cf,
@@ -129,6 +130,7 @@ ngx_http_fcchat_create_loc_conf(ngx_conf_t *cf)
     conf->deflate = NGX_CONF_UNSET;
     conf->user_max = NGX_CONF_UNSET_UINT;
     conf->addr_max = NGX_CONF_UNSET_UINT;
+    conf->presence = NGX_CONF_UNSET;
     conf->rate = NGX_CONF_UNSET_PTR;
     conf->reaction_rate = NGX_CONF_UNSET_PTR;
     conf->api_rate = NGX_CONF_UNSET_PTR;
@@ -190,6 +192,16 @@ ngx_http_fcchat_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_FCCHAT_USER_MAX);
     ngx_conf_merge_uint_value(conf->addr_max, prev->addr_max,
                               NGX_HTTP_FCCHAT_ADDR_MAX);
+    if (conf->presence == NGX_CONF_UNSET) {
+        conf->presence = prev->presence;
+        conf->presence_limit = prev->presence_limit;
+        conf->presence_grace = prev->presence_grace;
+    }
+
+    if (conf->presence == NGX_CONF_UNSET) {
+        conf->presence = 0;
+    }
+
     ngx_conf_merge_ptr_value(conf->rate, prev->rate,
                              &ngx_http_fcchat_rate_default);
     ngx_conf_merge_ptr_value(conf->reaction_rate, prev->reaction_rate,
@@ -231,8 +243,9 @@ static char *
 ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     ngx_http_fcchat_loc_conf_t *prev, ngx_http_fcchat_loc_conf_t *conf)
 {
-    char                      *name;
-    ngx_http_core_loc_conf_t  *clcf;
+    char                         *name;
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_fcchat_main_conf_t  *cmcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -305,6 +318,11 @@ ngx_http_fcchat_merge_service(ngx_conf_t *cf,
     }
 
     ngx_http_fcchat_conf_warn(cf, conf, &clcf->name);
+
+    if (conf->presence) {
+        cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fcchat_module);
+        cmcf->presence++;
+    }
 
     return ngx_http_fcchat_conf_hub(cf, conf);
 }
@@ -404,6 +422,22 @@ ngx_http_fcchat_conf_zones(ngx_conf_t *cf)
     }
 
     cmcf->counts->init = ngx_http_fcchat_count_init;
+
+    if (cmcf->presence == 0) {
+        return NGX_OK;
+    }
+
+    ngx_str_set(&name, NGX_HTTP_FCCHAT_RING);
+
+    cmcf->ring = ngx_shared_memory_add(cf, &name,
+                                       ngx_max(cmcf->zone_size / 16,
+                                               16 * ngx_pagesize),
+                                       &ngx_http_fcchat_module);
+    if (cmcf->ring == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmcf->ring->init = ngx_http_fcchat_ring_init;
 
     return NGX_OK;
 }

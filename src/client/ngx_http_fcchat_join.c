@@ -120,6 +120,17 @@ ngx_http_fcchat_join_since(ngx_http_fcchat_room_t *room, ngx_str_t *since,
 }
 
 
+ngx_http_fcchat_author_t *
+ngx_http_fcchat_session_who(ngx_http_fcchat_member_t *m)
+{
+    ngx_http_fcchat_session_t  *s;
+
+    s = (ngx_http_fcchat_session_t *) m;
+
+    return s->conf->presence && s->author.id ? &s->author : NULL;
+}
+
+
 /* an old page has no word for it, and goes on from the head */
 
 void

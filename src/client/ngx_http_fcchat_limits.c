@@ -74,6 +74,67 @@ ngx_http_fcchat_set_connections(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+/* "off", or "on" with "limit=N" and "grace=T", which have defaults */
+
+char *
+ngx_http_fcchat_set_presence(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    ngx_int_t    n;
+    ngx_str_t   *value, time;
+    ngx_uint_t   i;
+
+    if (lcf->presence != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lcf->presence = ngx_strcmp(value[1].data, "on") == 0;
+    lcf->presence_limit = NGX_HTTP_FCCHAT_PRESENCE_LIMIT;
+    lcf->presence_grace = NGX_HTTP_FCCHAT_PRESENCE_GRACE;
+
+    if (!lcf->presence
+        && (ngx_strcmp(value[1].data, "off") != 0 || cf->args->nelts > 2))
+    {
+        return "must be \"off\", or \"on\" with \"limit=N\" and \"grace=TIME\"";
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "limit=", 6) == 0) {
+            n = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (n >= 1 && n <= NGX_HTTP_FCCHAT_PRESENCE_LIMIT_MAX) {
+                lcf->presence_limit = n;
+                continue;
+            }
+
+        } else if (ngx_strncmp(value[i].data, "grace=", 6) == 0) {
+            time.len = value[i].len - 6;
+            time.data = value[i].data + 6;
+
+            n = ngx_parse_time(&time, 0);
+
+            if (n >= 0 && n <= NGX_HTTP_FCCHAT_PRESENCE_GRACE_MAX) {
+                lcf->presence_grace = n;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", it must be "
+                           "\"limit=N\", from 1 to %d, or \"grace=TIME\", up "
+                           "to 5m", &value[i],
+                           NGX_HTTP_FCCHAT_PRESENCE_LIMIT_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* as limit_req's, but a burst is all that the bucket holds; post: defaults */
 
 char *

@@ -6,7 +6,7 @@
 #define _NGX_HTTP_FCCHAT_RIGHTS_INT_H_INCLUDED_
 
 
-#include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_rights.h>
 
 
 #define NGX_HTTP_FCCHAT_CHECK_MAX      512      /* sockets of one question */

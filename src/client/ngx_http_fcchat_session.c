@@ -28,6 +28,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_rights.h>
 
 
 static ngx_http_fcchat_session_t *ngx_http_fcchat_session_create(
@@ -332,6 +333,12 @@ ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
         ngx_http_fcchat_session_close(s, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED,
                                       "out of memory");
         return;
+    }
+
+    if (s->room && ngx_http_fcchat_session_who(&s->member)) {
+        ngx_http_fcchat_presence_join(s->room, &s->author,
+                                      s->conf->presence_limit,
+                                      s->conf->presence_grace);
     }
 
     if (ngx_exiting) {

@@ -6,6 +6,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <ngx_http_fcchat_client.h>
+#include <ngx_http_fcchat_rights.h>
 
 
 static void ngx_http_fcchat_worker_close(ngx_event_t *ev);
@@ -101,6 +102,8 @@ ngx_http_fcchat_worker_create(ngx_http_fcchat_main_conf_t *conf,
         worker->hubs[i]->client = worker;
         worker->hubs[i]->zone = conf->rates;
         worker->hubs[i]->judge = ngx_http_fcchat_session_judge;
+        worker->hubs[i]->ring = conf->ring;
+        worker->hubs[i]->who = ngx_http_fcchat_session_who;
 
         worker->nhubs++;
     }

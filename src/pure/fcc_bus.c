@@ -18,6 +18,7 @@
 
 #define FCC_BUS_EVENT_SIZE     8
 #define FCC_BUS_REACTION_SIZE  3
+#define FCC_BUS_PRESENT_SIZE   5
 #define FCC_BUS_SPENT_SIZE     6
 
 
@@ -203,6 +204,11 @@ fcc_bus_envelope(fcc_bus_t *bus, const json_t *root)
                                 FCC_BUS_NUMBER_MAX, &bus->n);
     }
 
+    if (fcc_bus_is(&type, "present")) {
+        bus->type = FCC_BUS_PRESENT;
+        return fcc_bus_array(bus, root, "users");
+    }
+
     if (fcc_bus_is(&type, "spent")) {
         bus->type = FCC_BUS_SPENT;
 
@@ -332,6 +338,33 @@ fcc_bus_reaction(fcc_bus_t *bus, size_t i, fcc_bus_reaction_t *r)
         || fcc_bus_int(item, 0, 0, &r->user_id) != FCC_OK
         || fcc_bus_string(item, 1, &r->username) != FCC_OK
         || fcc_bus_int(item, 2, 0, &r->stamp_id) != FCC_OK)
+    {
+        return FCC_ERROR;
+    }
+
+    return FCC_OK;
+}
+
+
+int
+fcc_bus_present(fcc_bus_t *bus, size_t i, fcc_bus_present_t *p)
+{
+    json_t  *item;
+
+    item = fcc_bus_item(bus, FCC_BUS_PRESENT, i, FCC_BUS_PRESENT_SIZE);
+
+    if (item == NULL
+        || fcc_bus_int(item, 0, 1, &p->user_id) != FCC_OK
+        || fcc_bus_string(item, 1, &p->username) != FCC_OK
+        || p->username.len > FCC_BUS_NAME_MAX
+        || fcc_bus_string(item, 2, &p->role) != FCC_OK
+        || p->role.len > FCC_BUS_NAME_MAX
+        || fcc_json_get_int(json_array_get(item, 3), 0, FCC_BUS_NUMBER_MAX,
+                            &p->since)
+           != FCC_OK
+        || fcc_json_get_int(json_array_get(item, 4), 0, FCC_BUS_NUMBER_MAX,
+                            &p->seen)
+           != FCC_OK)
     {
         return FCC_ERROR;
     }
@@ -473,6 +506,35 @@ fcc_bus_reaction_put(fcc_buf_t *b, const fcc_bus_reaction_t *r, int first)
     fcc_json_string(b, r->username.data, r->username.len);
     fcc_buf_lit(b, ",");
     fcc_json_int(b, r->stamp_id);
+    fcc_buf_lit(b, "]");
+}
+
+
+void
+fcc_bus_present_begin(fcc_buf_t *b, const fcc_str_t *worker)
+{
+    fcc_bus_begin(b, worker);
+    fcc_buf_lit(b, "\"present\",\"users\":[");
+}
+
+
+void
+fcc_bus_present_put(fcc_buf_t *b, const fcc_bus_present_t *p, int first)
+{
+    if (!first) {
+        fcc_buf_lit(b, ",");
+    }
+
+    fcc_buf_lit(b, "[");
+    fcc_json_int(b, p->user_id);
+    fcc_buf_lit(b, ",");
+    fcc_json_string(b, p->username.data, p->username.len);
+    fcc_buf_lit(b, ",");
+    fcc_json_string(b, p->role.data, p->role.len);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, p->since);
+    fcc_buf_lit(b, ",");
+    fcc_json_int(b, p->seen);
     fcc_buf_lit(b, "]");
 }
 

@@ -11,6 +11,8 @@
  *   {"v":1,"w":"...","t":"reactions","reactions":[
  *      [user_id,"username",stamp_id],...]}
  *   {"v":1,"w":"...","t":"viewers","count":12}
+ *   {"v":1,"w":"...","t":"present","users":[
+ *      [user_id,"username","role",since_ms,seen_ms],...]}
  *   {"v":1,"w":"...","t":"spent","node":12,"n":3,"spent":[
  *      ["schema",user_id,kind,us,text,cid],...]}
  *   {"v":1,"w":"...","t":"beat","n":77}
@@ -32,6 +34,7 @@
 #define FCC_BUS_ITEMS_MAX    512        /* events or reactions of an envelope */
 #define FCC_BUS_SIZE_MAX     (1024 * 1024)
 #define FCC_BUS_COST_MAX     3600000000LL   /* us */
+#define FCC_BUS_NAME_MAX     640        /* bytes: 150 characters */
 #define FCC_BUS_RIGHTS_MAX   1024       /* bytes */
 
 
@@ -39,6 +42,7 @@ typedef enum {
     FCC_BUS_EVENTS = 1,
     FCC_BUS_REACTIONS,
     FCC_BUS_VIEWERS,
+    FCC_BUS_PRESENT,
     FCC_BUS_SPENT,
     FCC_BUS_BEAT
 } fcc_bus_e;
@@ -51,7 +55,7 @@ typedef struct {
     int64_t      n;             /* VIEWERS: count, BEAT: the nonce, SPENT:
                                  * which of its envelopes */
     int64_t      node;          /* SPENT */
-    size_t       items;         /* EVENTS, REACTIONS, SPENT */
+    size_t       items;         /* EVENTS, REACTIONS, PRESENT, SPENT */
     void        *root;
     void        *array;
 } fcc_bus_t;
@@ -62,6 +66,17 @@ typedef struct {
     int64_t      stamp_id;
     fcc_str_t    username;
 } fcc_bus_reaction_t;
+
+
+/* who is in a room */
+
+typedef struct {
+    int64_t      user_id;
+    fcc_str_t    username;      /* up to FCC_BUS_NAME_MAX bytes */
+    fcc_str_t    role;          /* likewise */
+    int64_t      since;         /* ms ago, when it came */
+    int64_t      seen;          /* ms ago; 0: it is there */
+} fcc_bus_present_t;
 
 
 /* what a user has sent on another node */
@@ -114,6 +129,7 @@ void fcc_bus_free(fcc_bus_t *bus);
  * seq and at >= 1, ids >= 0, and all text is valid UTF-8 without NUL. */
 int fcc_bus_event(fcc_bus_t *bus, size_t i, fcc_event_t *e);
 int fcc_bus_reaction(fcc_bus_t *bus, size_t i, fcc_bus_reaction_t *r);
+int fcc_bus_present(fcc_bus_t *bus, size_t i, fcc_bus_present_t *p);
 int fcc_bus_spent(fcc_bus_t *bus, size_t i, fcc_bus_spent_t *s);
 
 /*
@@ -127,6 +143,8 @@ void fcc_bus_event_put(fcc_buf_t *b, const fcc_event_t *e, int first);
 void fcc_bus_reactions_begin(fcc_buf_t *b, const fcc_str_t *worker);
 void fcc_bus_reaction_put(fcc_buf_t *b, const fcc_bus_reaction_t *r,
     int first);
+void fcc_bus_present_begin(fcc_buf_t *b, const fcc_str_t *worker);
+void fcc_bus_present_put(fcc_buf_t *b, const fcc_bus_present_t *p, int first);
 void fcc_bus_spent_begin(fcc_buf_t *b, const fcc_str_t *worker, int64_t node,
     int64_t n);
 void fcc_bus_spent_put(fcc_buf_t *b, const fcc_bus_spent_t *s, int first);

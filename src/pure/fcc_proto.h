@@ -207,6 +207,10 @@ void fcc_proto_v1_error(fcc_buf_t *b, const fcc_proto_error_t *err,
 void fcc_proto_v1_history_begin(fcc_buf_t *b, int64_t before);
 void fcc_proto_v1_history_end(fcc_buf_t *b);
 
+/* {"type":"join","user":{"id","username","role"}}, or "leave" */
+void fcc_proto_v1_presence(fcc_buf_t *b, const char *type, int64_t id,
+    const fcc_str_t *username, const fcc_str_t *role);
+
 /* {"type":"viewers","count":...} */
 void fcc_proto_v1_viewers(fcc_buf_t *b, int64_t count);
 

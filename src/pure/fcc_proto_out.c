@@ -159,6 +159,22 @@ fcc_proto_v1_error(fcc_buf_t *b, const fcc_proto_error_t *err,
 
 
 void
+fcc_proto_v1_presence(fcc_buf_t *b, const char *type, int64_t id,
+    const fcc_str_t *username, const fcc_str_t *role)
+{
+    fcc_buf_lit(b, "{\"type\":\"");
+    fcc_buf_put(b, type, strlen(type));
+    fcc_buf_lit(b, "\",\"user\":{\"id\":");
+    fcc_json_int(b, id);
+    fcc_buf_lit(b, ",\"username\":");
+    fcc_proto_put_str(b, username);
+    fcc_buf_lit(b, ",\"role\":");
+    fcc_proto_put_str(b, role);
+    fcc_buf_lit(b, "}}");
+}
+
+
+void
 fcc_proto_v1_viewers(fcc_buf_t *b, int64_t count)
 {
     fcc_buf_lit(b, "{\"type\":\"viewers\",\"count\":");

@@ -126,6 +126,10 @@ ngx_http_fcchat_bus_message(void *data, ngx_str_t *channel, ngx_str_t *payload)
         ngx_http_fcchat_viewers_peer(room, bus.worker.data, bus.n, 0);
         break;
 
+    case FCC_BUS_PRESENT:
+        ngx_http_fcchat_presence_bus(room, &bus, 0, 1);
+        break;
+
     case FCC_BUS_SPENT:
         ngx_http_fcchat_spent_bus(hub, &bus);
         break;

@@ -102,6 +102,8 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->tick.cancelable = 1;
     hub->spend.handler = ngx_http_fcchat_spent_handler;
     hub->spend.cancelable = 1;
+    hub->present.handler = ngx_http_fcchat_presence_handler;
+    hub->present.cancelable = 1;
     hub->poll.handler = ngx_http_fcchat_hub_poll;
 
     hub->fanout.data = hub;
@@ -110,6 +112,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->react.data = hub;
     hub->tick.data = hub;
     hub->spend.data = hub;
+    hub->present.data = hub;
     hub->poll.data = hub;
 
     hub->fanout.log = log;
@@ -118,6 +121,7 @@ ngx_http_fcchat_hub_create(ngx_http_fcchat_hub_conf_t *conf,
     hub->react.log = log;
     hub->tick.log = log;
     hub->spend.log = log;
+    hub->present.log = log;
     hub->poll.log = log;
 
     hub->store = ngx_http_fcchat_store_create(&conf->store, NULL, NULL, log);
@@ -270,6 +274,10 @@ ngx_http_fcchat_hub_destroy(ngx_http_fcchat_hub_t *hub)
 
     if (hub->spend.timer_set) {
         ngx_del_timer(&hub->spend);
+    }
+
+    if (hub->present.timer_set) {
+        ngx_del_timer(&hub->present);
     }
 
     if (hub->fanout.posted) {
@@ -496,6 +504,8 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
 
     whole = ngx_current_msec - hub->ticked >= NGX_HTTP_FCCHAT_TICK * 3 / 4;
 
+    ngx_http_fcchat_presence_poll(hub);
+
     if (whole) {
         hub->ticked = ngx_current_msec;
         ngx_http_fcchat_stat_rooms_begin(hub);
@@ -530,6 +540,7 @@ ngx_http_fcchat_hub_tick(ngx_event_t *ev)
 
         ngx_http_fcchat_room_recheck(room);
         ngx_http_fcchat_viewers_tick(room);
+        ngx_http_fcchat_presence_tick(room);
         ngx_http_fcchat_room_resuming(room);
 
         ngx_http_fcchat_stat_room(hub, &room->schema, &room->name,

@@ -494,6 +494,8 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
         ngx_del_timer(&room->gather);
     }
 
+    ngx_http_fcchat_presence_free(room);
+
     room->ncounts = 0;
     room->npeers = 0;
     room->events.n = 0;

@@ -54,6 +54,7 @@
 
 typedef struct ngx_http_fcchat_hub_s   ngx_http_fcchat_hub_t;
 typedef struct ngx_http_fcchat_room_s  ngx_http_fcchat_room_t;
+typedef struct ngx_http_fcchat_presence_s  ngx_http_fcchat_presence_t;
 
 
 /*
@@ -104,6 +105,13 @@ typedef struct {
 } ngx_http_fcchat_outbox_t;
 
 
+typedef struct {
+    int64_t                         id;
+    ngx_str_t                       username;
+    ngx_str_t                       role;
+} ngx_http_fcchat_author_t;
+
+
 struct ngx_http_fcchat_hub_s {
     ngx_http_fcchat_hub_conf_t     *conf;
     ngx_http_fcchat_store_t        *store;
@@ -152,6 +160,13 @@ struct ngx_http_fcchat_hub_s {
                                         ngx_str_t *schema, int64_t user,
                                         ngx_str_t *session);
     void                           *client;
+
+    ngx_shm_zone_t                 *ring;       /* NULL: nobody wants it */
+    uint64_t                        ring_pos;   /* what was read of it */
+    ngx_event_t                     present;    /* somebody came */
+
+    /* whose socket it is; NULL: nobody's that is told of */
+    ngx_http_fcchat_author_t     *(*who)(ngx_http_fcchat_member_t *m);
 
     u_char                         *scratch;    /* one encoded event */
     size_t                          scratch_size;
@@ -240,6 +255,7 @@ struct ngx_http_fcchat_room_s {
     ngx_msec_t                      published_at;
     int64_t                         tally;      /* told to PostgreSQL last */
     ngx_msec_t                      tallied_at;
+    ngx_http_fcchat_presence_t     *presence;   /* NULL: nobody wants it */
 
     ngx_http_fcchat_rules_t        *rules;      /* NULL: there are none */
     ngx_http_fcchat_room_t         *tenant;     /* of all rooms, with a ref */
@@ -290,13 +306,6 @@ typedef struct {
     void                          (*done)(void *session,
                                         ngx_http_fcchat_outcome_t *outcome);
 } ngx_http_fcchat_sender_t;
-
-
-typedef struct {
-    int64_t                         id;
-    ngx_str_t                       username;
-    ngx_str_t                       role;
-} ngx_http_fcchat_author_t;
 
 
 /* ---- hub ---- */
@@ -657,6 +666,29 @@ void ngx_http_fcchat_tallies_destroy(ngx_http_fcchat_hub_t *hub);
 
 /* the timer of hub->react: tells v1 readers the counts since the last time */
 void ngx_http_fcchat_counts_handler(ngx_event_t *ev);
+
+
+/* ---- who came and went ---- */
+
+/* a socket has joined: limit is of viewers, grace in ms.  Without memory
+ * nothing is told */
+void ngx_http_fcchat_presence_join(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_author_t *author, ngx_uint_t limit, ngx_msec_t grace);
+
+/* each tick */
+void ngx_http_fcchat_presence_tick(ngx_http_fcchat_room_t *room);
+
+/* what other workers of the node told, while the bus is away */
+void ngx_http_fcchat_presence_poll(ngx_http_fcchat_hub_t *hub);
+
+/* what came over the bus, or late ms ago by the ring */
+void ngx_http_fcchat_presence_bus(ngx_http_fcchat_room_t *room,
+    fcc_bus_t *bus, ngx_msec_t late, ngx_uint_t far);
+
+/* the timer of hub->present */
+void ngx_http_fcchat_presence_handler(ngx_event_t *ev);
+
+void ngx_http_fcchat_presence_free(ngx_http_fcchat_room_t *room);
 
 
 #endif /* _NGX_HTTP_FCCHAT_ROOM_H_INCLUDED_ */

@@ -75,6 +75,7 @@ fuzz_items(fcc_bus_t *bus)
     size_t              i;
     fcc_event_t         e;
     fcc_bus_spent_t     s;
+    fcc_bus_present_t   p;
     fcc_bus_reaction_t  r;
 
     for (i = 0; i < bus->items; i++) {
@@ -94,6 +95,15 @@ fuzz_items(fcc_bus_t *bus)
         {
             claim(r.user_id >= 0 && r.stamp_id >= 0);
             fuzz_text(&r.username);
+        }
+
+        if (bus->type == FCC_BUS_PRESENT
+            && fcc_bus_present(bus, i, &p) == FCC_OK)
+        {
+            claim(p.user_id >= 1 && p.since >= 0 && p.seen >= 0);
+            claim(p.username.len <= FCC_BUS_NAME_MAX);
+            fuzz_text(&p.username);
+            fuzz_text(&p.role);
         }
 
         if (bus->type == FCC_BUS_SPENT

@@ -600,6 +600,58 @@ bus_test_spent(void)
 }
 
 
+static void
+bus_test_present(void)
+{
+    size_t             i;
+    fcc_buf_t          b;
+    fcc_bus_t          bus;
+    fcc_bus_present_t  p;
+
+    static const char  *const bad[] = {
+        "7", "[]", "[1,\"a\",\"b\",0]", "[1,\"a\",\"b\",0,0,0]",
+        "[0,\"a\",\"b\",0,0]", "[1,7,\"b\",0,0]", "[1,\"a\",7,0,0]",
+        "[1,\"a\",\"b\",-1,0]", "[1,\"a\",\"b\",0,-1]",
+        "[1,\"a\",\"b\",0,9007199254740993]", "[1,\"\\u0000\",\"b\",0,0]"
+    };
+
+    p.user_id = 7;
+    p.username = bus_str("al<ce");
+    p.role = bus_str("member");
+    p.since = 5000;
+    p.seen = 12;
+
+    fcc_buf_init(&b, bus_out, sizeof(bus_out));
+    fcc_bus_present_begin(&b, &bus_worker);
+    fcc_bus_present_put(&b, &p, 1);
+    fcc_bus_present_put(&b, &p, 0);
+    fcc_bus_end(&b);
+
+    memset(&p, 0, sizeof(p));
+
+    is_int(fcc_bus_read(&bus, b.start, b.pos - b.start), FCC_OK, "present");
+    is_int(bus.type, FCC_BUS_PRESENT, "type");
+    is_int(bus.items, 2, "items");
+    is_int(fcc_bus_present(&bus, 1, &p), FCC_OK, "an item");
+    is_int(p.user_id, 7, "its user");
+    is_str(p.username.data, p.username.len, "al<ce", "its name");
+    is_str(p.role.data, p.role.len, "member", "its role");
+    is_int(p.since, 5000, "since");
+    is_int(p.seen, 12, "seen");
+    is_int(fcc_bus_present(&bus, 2, &p), FCC_ERROR, "no third one");
+    fcc_bus_free(&bus);
+
+    for (i = 0; i < BUS_COUNT(bad); i++) {
+        b.pos = b.start + sprintf((char *) b.start, "{\"v\":1,\"w\":\"" BUS_W
+                                  "\",\"t\":\"present\",\"users\":[%s]}",
+                                  bad[i]);
+        is_int(fcc_bus_read(&bus, b.start, b.pos - b.start), FCC_OK, bad[i]);
+        is_int(fcc_bus_present(&bus, 0, &p), FCC_ERROR, "is none");
+        fcc_bus_free(&bus);
+    }
+}
+
+
 int
 main(void)
 {
@@ -612,6 +664,7 @@ main(void)
     bus_test_overflow();
     bus_test_rights();
     bus_test_spent();
+    bus_test_present();
 
     return tap_done();
 }

@@ -142,7 +142,7 @@ static void
 proto_test_v1_writers(void)
 {
     fcc_buf_t          b;
-    fcc_str_t          cid, epoch;
+    fcc_str_t          cid, epoch, who, role;
     fcc_event_t        e;
     fcc_welcome_t      w;
     fcc_proto_error_t  err = { "rate_limited", "Slow down." };
@@ -186,6 +186,12 @@ proto_test_v1_writers(void)
     fcc_proto_v1_error(&b, &err, &cid, -1);
     proto_wrote(&b, "{\"type\":\"error\",\"code\":\"rate_limited\","
                 "\"message\":\"Slow down.\"}", "error, no more");
+
+    who = proto_str("al\"<");
+    role = proto_str("member");
+    fcc_proto_v1_presence(&b, "join", 7, &who, &role);
+    proto_wrote(&b, "{\"type\":\"join\",\"user\":{\"id\":7,\"username\":"
+                "\"al\\u0022\\u003c\",\"role\":\"member\"}}", "join");
 
     fcc_proto_v1_viewers(&b, 1204);
     proto_wrote(&b, "{\"type\":\"viewers\",\"count\":1204}", "viewers");
