@@ -204,7 +204,7 @@ is(resumed($said->{seq} - 1)->{message_type}, 'deleted', 'gone from the log');
 is(ask('mod', { type => 'slow', seconds => 30 })->{seq}, ++$n, 'slow');
 is_deeply(seen($there, sub { ($_[0]{action} // '') eq 'slow' })->{modes},
           { slow => 30 }, 'told');
-is(fresh()->{modes}{slow}, 30, 'in welcome');
+ok(wait_for(sub { fresh()->{modes}{slow} == 30 }), 'in welcome');
 $old->recv_until(sub { $_[0]{message} eq '低速モード: 発言は 30 秒に 1 回までです。' });
 pass('in Japanese');
 
@@ -333,11 +333,21 @@ sub told {
 }
 
 
+# What is deleted in one worker is so in the other a moment later.
+
 sub resumed {
     my ($since) = @_;
 
-    my $ws = $site->join('boss', @v1, query => "since=$epoch:$since");
-    my $m = $ws->recv_until(sub { $_[0]{type} eq 'message' });
+    my $m;
+
+    wait_for(sub {
+        my $ws = $site->join('boss', @v1, query => "since=$epoch:$since");
+
+        $m = $ws->recv_until(sub { $_[0]{type} eq 'message' });
+        $ws->drop();
+
+        return ($m->{message_type} // '') eq 'deleted';
+    }, 3);
 
     delete $m->{at};
 
