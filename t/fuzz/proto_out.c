@@ -73,6 +73,50 @@ fuzz_is(json_t *root, const char *key, fcc_str_t *s)
 }
 
 
+/* in names each mark that turns the direction of text is U+FFFD */
+
+static void
+fuzz_name_is(json_t *root, const char *key, fcc_str_t *s)
+{
+    size_t     i, n, mark;
+    fcc_str_t  name;
+
+    static const char  *marks[] = {
+        "\330\234", "\342\200\216", "\342\200\217", "\342\200\252",
+        "\342\200\253", "\342\200\254", "\342\200\255", "\342\200\256",
+        "\342\201\246", "\342\201\247", "\342\201\250", "\342\201\251", NULL
+    };
+
+    name.data = malloc(2 * s->len + 1);
+    claim(name.data != NULL);
+    name.len = 0;
+
+    for (i = 0; i < s->len; i += n) {
+        n = 1;
+
+        for (mark = 0; marks[mark]; mark++) {
+            n = strlen(marks[mark]);
+
+            if (s->len - i >= n && memcmp(s->data + i, marks[mark], n) == 0) {
+                break;
+            }
+        }
+
+        if (marks[mark]) {
+            memcpy(name.data + name.len, "\357\277\275", 3);
+            name.len += 3;
+
+        } else {
+            n = 1;
+            name.data[name.len++] = s->data[i];
+        }
+    }
+
+    fuzz_is(root, key, &name);
+    free(name.data);
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -120,7 +164,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fcc_proto_old_message(&b, &e, 0);
     root = fuzz_read(&b);
     fuzz_is(root, "message", &e.text);
-    fuzz_is(root, "username", &e.username);
+    fuzz_name_is(root, "username", &e.username);
     json_decref(root);
 
     fcc_buf_init(&b, buf, room);
