@@ -288,6 +288,93 @@ is($old->value('window.careless.querySelectorAll(":not(p)").length'), 0,
 $old->value('window.careless.remove()');
 
 
+# a moderator
+
+my $mod = open_window('en-US', user => 'streamer');
+
+sub act {
+    my ($text, $action) = @_;
+
+    my $row = '[...document.querySelectorAll(".msg")].find(m => '
+        . 'm.querySelector(".text").textContent === ' . js($text) . ')';
+
+    ok($mod->wait_for("$row ?. querySelector('[data-act=\"$action\"]')"),
+        "the moderator finds $action");
+    $mod->value("void $row.querySelector('[data-act=\"$action\"]').click()");
+}
+
+is($alice->value('getComputedStyle(document.querySelector(".acts")).display'),
+    'none', 'who may not moderate has no menu');
+is($mod->value('document.getElementById("pace").hidden'), 0,
+    'the moderator chooses the pace');
+
+my $spam = "spam $$";
+
+$alice->say($spam);
+ok($bob->wait_for(shown($spam)), 'something to delete');
+act($spam, 'delete');
+ok($_->wait_for(shown($spam) . ' === 0'), 'it is gone') for $bob, $alice, $mod;
+ok($bob->wait_for('document.querySelector(".msg.deleted") !== null'),
+    'with a word in its place');
+ok($alice->wait_for('document.querySelector(".note.moderation .name")'
+    . '?.textContent === "streamer"'), 'who did it is told');
+
+my $pinned = "<i>pinned</i> $$";
+
+$alice->say($pinned);
+act($pinned, 'pin');
+ok($_->wait_for('document.querySelector("#pins .text")?.textContent === '
+    . js($pinned)), 'pinned, as it was typed') for $bob, $alice;
+is($bob->value('document.querySelector("#pins button")'), undef,
+    'it is not bob\'s to unpin');
+
+my $late = open_window('en-US', user => '花子');
+
+ok($late->wait_for('document.querySelector("#pins .text")?.textContent === '
+    . js($pinned)), 'who comes later sees it');
+ok($mod->wait_for('document.querySelector("#pins button")'),
+    'the moderator may unpin');
+$mod->value('void document.querySelector("#pins button").click()');
+ok($_->wait_for('document.getElementById("pins").hidden'), 'unpinned')
+    for $bob, $late;
+
+$mod->value('(() => { const p = document.getElementById("pace"); '
+    . 'p.value = "5"; p.dispatchEvent(new Event("change")); })()');
+ok($alice->wait_for('!document.getElementById("slow").hidden'),
+    'slow mode is shown');
+$alice->say("slow one $$");
+ok($bob->wait_for(shown("slow one $$")), 'the first goes through');
+$alice->say("slow two $$");
+ok($alice->wait_for('/Slow mode.* [0-9.]+ s/.test(document.getElementById('
+    . '"notice-text").textContent)'), 'the second has to wait');
+
+my $wait = 'parseFloat(document.getElementById("notice-text").textContent'
+    . '.replace(/^\D+/, ""))';
+my $before = $alice->value($wait);
+
+ok($alice->wait_for("$wait < $before || document.getElementById('notice')"
+    . '.hidden'), 'the time counts down');
+$alice->value('document.getElementById("text").value = ""');
+$mod->value('(() => { const p = document.getElementById("pace"); '
+    . 'p.value = "0"; p.dispatchEvent(new Event("change")); })()');
+ok($alice->wait_for('document.getElementById("slow").hidden'), 'and is over');
+
+my $loud = "loud $$";
+
+$late->say($loud);
+act($loud, 'timeout');
+ok($late->wait_for('/ muted /.test([...document.querySelectorAll('
+    . '".note.moderation")].at(-1)?.textContent)'), 'muted');
+$late->say('muted');
+ok($late->wait_for('/muted/.test(document.getElementById("notice-text")'
+    . '.textContent)'), 'and told so');
+
+$mod->value('window.confirm = () => true');
+act($loud, 'ban');
+ok($late->wait_for('document.body.dataset.state === "closed"'), 'banned');
+is($late->value(shown($loud)), 1, 'what was said stays');
+
+
 # the width of a phone
 
 $alice->size(375, 700);
@@ -302,7 +389,7 @@ ok($bob->wait_for(shown('from a phone')), 'and works');
 
 
 is_deeply([ $_->complaints() ], [], 'no error in the console')
-    for $alice, $bob, $old;
+    for $alice, $bob, $old, $mod;
 
 $chrome->stop();
 ok($demo->stop(), 'the demo ends when it is told to');

@@ -1,7 +1,8 @@
 /*
  * The list of messages.  What has a seq stands in the order of seq, each once;
  * the viewer's own messages that are still on their way stand at the end.
- * Text from the network becomes text nodes only.
+ * A moderator has a menu at each message of somebody else.  Text from the
+ * network becomes text nodes only.
  */
 
 import { t, has, lang } from "./i18n.js";
@@ -52,7 +53,9 @@ function clock(at) {
 
 export class Log {
 
-    constructor({ list, scroller, empty, newer }) {
+    /* moderate(action, message) is what a moderator has chosen */
+
+    constructor({ list, scroller, empty, newer, moderate }) {
         this.list = list;
         this.scroller = scroller;
         this.empty = empty;
@@ -65,6 +68,9 @@ export class Log {
         this.top = 0;
         this.unseen = 0;
         this.me = null;
+        this.moderate = moderate;
+        this.moderator = false;
+        this.gone = new Set();
 
         scroller.addEventListener("scroll", () => this.#scrolled(),
                                   { passive: true });
@@ -76,11 +82,16 @@ export class Log {
 
     add(m) {
         if (m.seq && (this.bySeq.has(m.seq) || m.seq <= this.trimmed)) {
+            this.#known(this.bySeq.get(m.seq), m);
             return;
         }
 
         const row = m.type === "message" ? this.#message(m)
                                          : this.#notice(m);
+
+        if (this.gone.has(m.seq)) {
+            this.#erase(row);
+        }
 
         if (m.seq) {
             this.bySeq.set(m.seq, row);
@@ -88,6 +99,44 @@ export class Log {
         }
 
         this.#insert(row, m.seq);
+    }
+
+    /* our own message, which had no number yet when its row was made */
+
+    #known(row, m) {
+        if (row?.matches(".msg:not(.deleted)") && !row.querySelector(".acts")) {
+            row.append(this.#acts(m));
+        }
+    }
+
+    /* its text is no more, here as anywhere else */
+
+    deleted(seq) {
+        const row = this.bySeq.get(seq);
+
+        this.gone.add(seq);
+
+        if (row) {
+            this.#erase(row);
+        }
+    }
+
+    #erase(row) {
+        const text = row.querySelector(".text");
+
+        row.classList.add("deleted");
+        row.querySelector(".acts")?.remove();
+
+        if (text) {
+            text.textContent = t("deleted");
+        }
+    }
+
+    /* the menus are there for whoever may use them */
+
+    allowModeration(allowed) {
+        this.moderator = allowed;
+        this.list.classList.toggle("moderated", allowed);
     }
 
     divider(text) {
@@ -172,6 +221,7 @@ export class Log {
 
     forgetNumbers() {
         this.bySeq.clear();
+        this.gone.clear();
         this.seqOf = new WeakMap();
         this.trimmed = 0;
     }
@@ -208,7 +258,37 @@ export class Log {
             row.classList.add("own");
         }
 
+        if (m.seq && m.userId !== undefined) {
+            row.append(this.#acts(m));
+        }
+
         return row;
+    }
+
+    #acts(m) {
+        const menu = element("details", "acts");
+        const summary = element("summary", "", "⋯");
+        const list = element("div", "menu");
+        const own = this.me && m.userId === this.me.id;
+        const actions = own ? ["pin", "delete"]
+                            : ["pin", "delete", "timeout", "ban"];
+
+        summary.setAttribute("aria-label", t("moderate", { name: m.name }));
+
+        for (const action of actions) {
+            const b = element("button", "", t("act_" + action));
+
+            b.type = "button";
+            b.dataset.act = action;
+            b.addEventListener("click", () => {
+                menu.open = false;
+                this.moderate(action, m);
+            });
+            list.append(b);
+        }
+
+        menu.append(summary, list);
+        return menu;
     }
 
     #notice(m) {
@@ -218,7 +298,10 @@ export class Log {
 
         text.dir = "auto";
 
-        if (m.name) {
+        if ((m.type === "join" || m.type === "leave") && !m.text) {
+            text.textContent = t("presence_" + m.type, { name: m.name });
+
+        } else if (m.name) {
             row.append(element("bdi", "name", m.name), " ");
         }
 

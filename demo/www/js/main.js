@@ -7,12 +7,13 @@
 import { t, has, lang, translate } from "./i18n.js";
 import { wires } from "./wire.js";
 import { Connection } from "./connection.js";
-import { Outbox } from "./outbox.js";
+import { Outbox, newCid } from "./outbox.js";
 import { Log, paintAvatar } from "./log.js";
 import { Floats } from "./floats.js";
 import { Users } from "./users.js";
 import { Compose } from "./compose.js";
 import { startPlayer } from "./player.js";
+import { Rules } from "./rules.js";
 
 const $ = id => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -28,12 +29,19 @@ const stamps = ["smile", "surprise", "cry", "love", "scream", "angry"].map(
 
 const NOTICE_TIME = 6000;
 const BACKLOG = 50;           /* messages shown to who comes in */
+const TIMEOUT = 300;          /* seconds that a moderator's timeout lasts */
 
 const users = new Users();
 const floats = new Floats($("floats"));
 const log = new Log({
     list: $("messages"), scroller: $("scroller"), empty: $("empty"),
-    newer: $("newer")
+    newer: $("newer"), moderate
+});
+
+const rules = new Rules({
+    pins: $("pins"), slow: $("slow"), pace: $("pace"),
+    unpin: pin => command("unpin", { id: pin.id }),
+    setSlow: seconds => command("slow", { seconds })
 });
 
 /* where we are in the room's log, to be resumed from there */
@@ -100,6 +108,26 @@ function react(stamp) {
     }
 }
 
+/* what a moderator does: whether it may is the server's to say */
+
+function command(action, fields) {
+    if (!ready || !connection.send(wire.moderate(action, fields, newCid()))) {
+        offline();
+    }
+}
+
+function moderate(action, m) {
+    if (action === "delete" || action === "pin") {
+        command(action, { seq: m.seq });
+
+    } else if (action === "timeout") {
+        command(action, { user_id: m.userId, seconds: TIMEOUT });
+
+    } else if (confirm(t("sure_ban", { name: m.name }))) {
+        command(action, { user_id: m.userId });
+    }
+}
+
 function refused(cid) {
     const text = outbox.refuse(cid);
 
@@ -129,9 +157,34 @@ function refused(cid) {
 /* a message that was deleted since has a number and nothing to show */
 
 function show(m) {
-    if (m.type !== "deleted") {
+    if (m.kind === "moderation") {
+        showModeration(m);
+
+    } else if (m.type !== "deleted") {
         log.add(m);
     }
+}
+
+function showModeration(m) {
+    const key = "mod_" + m.action;
+    const seconds = m.until ? Math.round((m.until - Date.parse(m.at)) / 1000)
+                            : 0;
+
+    if (m.action === "delete") {
+        log.deleted(m.target.seq);
+    }
+
+    if (!has(key)) {
+        return;
+    }
+
+    log.add({
+        type: "moderation", seq: m.seq, name: m.by,
+        text: t(key, { name: m.target.user?.username ?? "",
+                       s: m.modes?.slow ?? 0 })
+              + (seconds > 0 ? " " + t("for_time", { s: seconds }) : "")
+              + (m.reason ? " (" + m.reason + ")" : "")
+    });
 }
 
 /* what the server says */
@@ -152,24 +205,25 @@ const handlers = {
 
         log.me = m.you;
         compose.allow(m.you?.role !== "guest");
+        log.allowModeration(["moderator", "owner"].includes(m.you?.role));
         showViewers(m.viewers);
-        showPins(m.pins);
+        rules.welcome(m, log.moderator);
         nowReady();
     },
 
     message(m) {
-        if (m.seq) {
-            if (m.seq > position.seq + 1) {
-                log.divider(t("gap"));
-            }
-
-            position.seq = Math.max(position.seq, m.seq);
-        }
+        passed(m.seq);
 
         if (!wire.numbered && m.name === users.name && m.text === unechoed) {
             unechoed = "";
         }
 
+        show(m);
+    },
+
+    moderation(m) {
+        passed(m.seq);
+        rules.event(m);
         show(m);
     },
 
@@ -189,7 +243,7 @@ const handlers = {
     },
 
     error(m) {
-        notice(errorText(m));
+        refusal(m);
 
         if (m.cid) {
             refused(m.cid);
@@ -223,6 +277,20 @@ const handlers = {
         position.seq = m.head;
     }
 };
+
+/* the next number of the room's log */
+
+function passed(seq) {
+    if (!seq) {
+        return;
+    }
+
+    if (seq > position.seq + 1) {
+        log.divider(t("gap"));
+    }
+
+    position.seq = Math.max(position.seq, seq);
+}
 
 function nowReady() {
     ready = true;
@@ -260,15 +328,35 @@ connection.addEventListener("state", () => {
 
 /* views */
 
-function errorText(m) {
+/* a notice that says how long to wait counts down, and goes when it is over */
+
+function refusal(m) {
     const key = "err_" + m.code;
 
-    if (m.retryAfter > 0 && has(key + "_wait")) {
-        return t(key + "_wait",
-                 { s: Math.max(0.1, m.retryAfter / 1000).toFixed(1) });
+    if (!(m.retryAfter > 0 && has(key + "_wait"))) {
+        notice(has(key) ? t(key) : t("error", { text: m.text || m.code }));
+        return;
     }
 
-    return has(key) ? t(key) : t("error", { text: m.text || m.code });
+    const end = performance.now() + m.retryAfter;
+
+    const tell = () => {
+        const left = (end - performance.now()) / 1000;
+
+        if (left <= 0) {
+            hideNotice();
+            return;
+        }
+
+        $("notice-text").textContent = t(key + "_wait", {
+            s: left < 10 ? left.toFixed(1) : Math.ceil(left)
+        });
+        noticeTimer = setTimeout(tell, left < 10 ? 100 : 1000);
+    };
+
+    notice("");
+    clearTimeout(noticeTimer);
+    tell();
 }
 
 function offline() {
@@ -339,20 +427,6 @@ function showState() {
 function showViewers(count) {
     $("viewers-pill").hidden = !Number.isFinite(count);
     $("viewers").textContent = new Intl.NumberFormat(lang).format(count);
-}
-
-function showPins(pins) {
-    const last = pins.at(-1);
-
-    $("pins").hidden = !last;
-    $("pins").replaceChildren();
-
-    if (last) {
-        const label = document.createElement("b");
-
-        label.textContent = t("pinned");
-        $("pins").append(label, " " + last.text);
-    }
 }
 
 function showStamps() {

@@ -5,7 +5,7 @@
 
 const MAX_ATTEMPTS = 5;
 
-function newCid() {
+export function newCid() {
     const bytes = crypto.getRandomValues(new Uint8Array(12));
 
     return Array.from(bytes, b => b.toString(16).padStart(2, "0")).join("");

@@ -79,22 +79,44 @@ function v1Message(m) {
         kind: "message", seq: m.seq, id: m.id, at: m.at,
         type: m.message_type || "message", text: String(m.text ?? ""),
         name: m.user ? m.user.username : "",
-        role: m.user ? m.user.role : "member"
+        role: m.user ? m.user.role : "member",
+        userId: m.user ? m.user.id : null
     };
+}
+
+function v1Pin(m) {
+    return { ...v1Message(m), until: m.until };
+}
+
+/* who came and who went has no number, and is not kept */
+
+function v1Presence(m) {
+    return { kind: "message", type: m.type, text: "", role: "member",
+             name: m.user ? m.user.username : "" };
 }
 
 const decoders = {
     message: v1Message,
+    join: v1Presence,
+    leave: v1Presence,
+
+    moderation: m => ({
+        kind: "moderation", seq: m.seq, action: m.action, at: m.at,
+        by: m.by ? m.by.username : "", target: m.target || {},
+        until: m.until, reason: m.reason, modes: m.modes
+    }),
 
     welcome: m => ({
         kind: "welcome", epoch: m.epoch, head: m.head, you: m.you,
-        viewers: m.viewers, pins: (m.pins || []).map(v1Message)
+        viewers: m.viewers, pins: (m.pins || []).map(v1Pin),
+        modes: m.modes || {}, time: m.server_time
     }),
 
     ack: m => ({ kind: "ack", cid: m.cid, seq: m.seq }),
 
     history: m => ({
-        kind: "history", messages: (m.messages || []).map(v1Message)
+        kind: "history", messages: (m.messages || []).map(e =>
+            e.type === "moderation" ? decoders.moderation(e) : v1Message(e))
     }),
 
     error: m => ({
@@ -126,6 +148,10 @@ const v1 = {
 
     reaction(stamp) {
         return JSON.stringify({ type: "reaction", stamp_id: stamp.id });
+    },
+
+    moderate(action, fields, cid) {
+        return JSON.stringify({ ...fields, type: action, cid });
     },
 
     history(limit) {
