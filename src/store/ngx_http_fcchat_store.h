@@ -246,7 +246,6 @@ typedef struct {
                                                  * tenant: the schema's name */
     ngx_http_fcchat_store_user_t    user;
     ngx_http_fcchat_store_room_t    room;       /* room, events: as of then */
-    int64_t                         owner;      /* user, or 0: nobody */
     ngx_uint_t                      n;          /* of what follows */
     fcc_stamp_t                    *stamps;
     fcc_event_t                    *events;     /* ascending seq */
@@ -393,12 +392,6 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_rights(
  * the head is not made yet), and whether there is sql/003: answer->room */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_room(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, ngx_str_t *name,
-    ngx_http_fcchat_store_ask_pt handler, void *data);
-
-/* whose the room's stream is: answer->owner; by the first of the columns
- * user_id, owner_id and streamer_id that streaming_stream has */
-ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_owner(
-    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
     ngx_http_fcchat_store_ask_pt handler, void *data);
 
 /* all of chat_chatstamp: answer->stamps */

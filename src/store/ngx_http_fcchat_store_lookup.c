@@ -38,8 +38,6 @@ static const char *ngx_http_fcchat_store_room_sql(
     ngx_http_fcchat_store_ask_t *ask);
 static ngx_int_t ngx_http_fcchat_store_room_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
-static ngx_int_t ngx_http_fcchat_store_owner_read(
-    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_stamps_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 
@@ -602,68 +600,6 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
 
     return room->epoch.len <= NGX_HTTP_FCCHAT_STORE_EPOCH_MAX ? NGX_OK
                                                               : NGX_ERROR;
-}
-
-
-/*
- * Which of the columns a stream has is the site's affair: what is not there is
- * NULL in the row as JSON, and no error.
- */
-
-static const char  ngx_http_fcchat_store_owner_sql[] =
-    "SELECT CASE WHEN o.owner ~ '^[0-9]{1,18}$' THEN o.owner::bigint END "
-    "FROM (SELECT coalesce(j.s ->> 'user_id', j.s ->> 'owner_id', "
-    "j.s ->> 'streamer_id') AS owner "
-    "FROM (SELECT to_jsonb(s) AS s FROM chat_chatroom r "
-    "JOIN streaming_stream s ON s.id = r.stream_id "
-    "WHERE r.id = $1::bigint) j) o";
-
-
-ngx_http_fcchat_store_ask_t *
-ngx_http_fcchat_store_owner(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
-    int64_t room_id, ngx_http_fcchat_store_ask_pt handler, void *data)
-{
-    const char                   *param;
-    ngx_http_fcchat_pg_job_t     *job;
-    ngx_http_fcchat_store_ask_t  *ask;
-
-    ask = ngx_http_fcchat_store_ask(store, schema, &job);
-    if (ask == NULL) {
-        return NULL;
-    }
-
-    param = ngx_http_fcchat_store_number(job->pool, room_id);
-
-    if (param == NULL
-        || ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_OWNER,
-                                           ngx_http_fcchat_store_owner_sql, 1,
-                                           &param)
-           != NGX_OK)
-    {
-        ngx_http_fcchat_pg_discard(job);
-        return NULL;
-    }
-
-    return ngx_http_fcchat_store_ask_send(ask, job,
-                                          ngx_http_fcchat_store_owner_read,
-                                          handler, data);
-}
-
-
-static ngx_int_t
-ngx_http_fcchat_store_owner_read(ngx_http_fcchat_pg_job_t *job,
-    ngx_http_fcchat_store_answer_t *answer)
-{
-    ngx_int_t  n;
-
-    n = ngx_http_fcchat_store_rows(job, 1, 1);
-
-    if (n < 1) {
-        return n ? NGX_ERROR : NGX_OK;
-    }
-
-    return ngx_http_fcchat_store_int_null(job->results[1], 0, 0,
-                                          &answer->owner);
 }
 
 
