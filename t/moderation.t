@@ -144,7 +144,7 @@ is(ask('mod', { type => 'delete', seq => $seq{alice}, cid => 'd1' })->{seq},
 $event = next_of($there, 'moderation');
 is_deeply([ $event->{action}, $event->{target}{seq}, $event->{seq} ],
           [ 'delete', $seq{alice}, $n ], 'the event');
-is_deeply(fresh()->{pins}, [], 'is no pin any more');
+ok(wait_for(sub { !@{fresh()->{pins}} }), 'is no pin any more');
 
 # from the log in memory, and from PostgreSQL
 

@@ -162,16 +162,17 @@ my @many = map { my $key = $_; map { $site->join('', cookie => $key,
 
 is(grep({ $_->status() == 101 } @many), 60, 'many sockets');
 
-# those questions that began when all were in
+# those questions that began when all were in; the first of them may not know
+# of one whose handshake was answered a moment ago
 
 $queries->since();
 
 my $begin = time();
 my @asked;
 
-ok(wait_for(sub { (@asked = asked($keys[0])) >= 3 }, 20), 'are asked for');
+ok(wait_for(sub { (@asked = asked($keys[0])) >= 4 }, 20), 'are asked for');
 cmp_ok(time() - $begin, '>', 1, 'once a while');
-is(join(' ', map { scalar(my @all = split /,/) } @asked[0 .. 2]), '30 30 30',
+is(join(' ', map { scalar(my @all = split /,/) } @asked[1 .. 3]), '30 30 30',
    'each session once');
 
 $_->drop() for @many;
