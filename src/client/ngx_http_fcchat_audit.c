@@ -63,7 +63,11 @@ ngx_http_fcchat_audit(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_audit_e kind, const char *reason)
 {
     fcc_buf_t  b;
+    ngx_str_t  origin;
     u_char     buf[NGX_MAX_ERROR_STR];
+
+    origin.len = s->origin_len;
+    origin.data = s->addr.data + s->addr.len + s->key_len;
 
     fcc_buf_init(&b, buf, sizeof(buf));
 
@@ -73,7 +77,7 @@ ngx_http_fcchat_audit(ngx_http_fcchat_session_t *s,
         ngx_http_fcchat_audit_put(&b, "room", &s->room->name);
     }
 
-    ngx_http_fcchat_audit_put(&b, "origin", &s->origin);
+    ngx_http_fcchat_audit_put(&b, "origin", &origin);
     ngx_http_fcchat_audit_put(&b, "address", &s->addr);
 
     ngx_http_fcchat_audit_log(s->worker, kind, s->member.connection->log, &b,

@@ -735,12 +735,13 @@ struct ngx_http_fcchat_session_s {
     uint32_t                        due;        /* the wheel's tick */
     uint32_t                        check;      /* of its rights: when; ms */
     uint32_t                        mark;       /* of what gave them; 0: none */
-    uint32_t                        key_len;    /* behind addr: what to ask
+    uint32_t                        second;     /* when it began; ms */
+    uint16_t                        key_len;    /* behind addr: what to ask
                                                  * for; 0: nothing */
+    uint16_t                        origin_len; /* behind that, perhaps cut */
 
     ngx_msec_t                      last;       /* something was read */
     ngx_msec_t                      deadline;   /* closing, or drain */
-    ngx_msec_t                      second;     /* when it began */
     ngx_msec_t                      opened;
 
     ngx_http_fcchat_input_t        *input;      /* NULL: between frames */
@@ -748,7 +749,6 @@ struct ngx_http_fcchat_session_s {
     ngx_http_fcchat_counted_t       counted;
     ngx_http_fcchat_author_t        author;     /* in the same block */
     ngx_str_t                       addr;       /* likewise */
-    ngx_str_t                       origin;     /* likewise, perhaps cut */
     uint64_t                        from;       /* its address */
     uint64_t                        received;   /* bytes */
     uint64_t                        messages;

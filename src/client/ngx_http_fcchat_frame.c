@@ -364,8 +364,8 @@ ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
 static void
 ngx_http_fcchat_frame_second(ngx_http_fcchat_session_t *s)
 {
-    if (ngx_current_msec - s->second >= 1000) {
-        s->second = ngx_current_msec;
+    if ((uint32_t) ngx_current_msec - s->second >= 1000) {
+        s->second = (uint32_t) ngx_current_msec;
         s->controls = 0;
         s->inflated = 0;
     }

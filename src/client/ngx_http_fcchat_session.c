@@ -175,8 +175,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
     s->key_len = key.len;
     p = ngx_cpymem(p, key.data, key.len);
 
-    s->origin.data = p;
-    s->origin.len = origin;
+    s->origin_len = origin;
 
     if (origin) {
         ngx_memcpy(p, ctx->origin.data, origin);
