@@ -123,10 +123,9 @@ is_deeply($pin, { type => 'message', seq => $seq{alice}, id => $row{alice},
 
 ask('boss', { type => 'pin', id => $row{boss} });
 $n++;
-is(join(' ', map { $_->{text} } @{fresh()->{pins}}), 'by alice by boss',
-   'two of them');
+ok(pinned('by alice by boss'), 'two of them');
 is(ask('mod', { type => 'unpin', id => $row{boss} })->{seq}, ++$n, 'unpin');
-is(join(' ', map { $_->{text} } @{fresh()->{pins}}), 'by alice', 'one left');
+ok(pinned('by alice'), 'one left');
 next_of($there, 'moderation') for 1 .. 2;
 
 ask('mod', { type => 'pin', id => $row{boss}, seconds => 1 });
@@ -268,6 +267,17 @@ sub welcome {
 
 sub fresh {
     return $site->join('alice', @v1)->recv_json();
+}
+
+
+# the other worker hears of it a moment later
+
+sub pinned {
+    my ($texts) = @_;
+
+    return wait_for(sub {
+        join(' ', map { $_->{text} } @{fresh()->{pins}}) eq $texts;
+    });
 }
 
 
