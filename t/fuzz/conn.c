@@ -16,6 +16,8 @@
  *     X i n ...   n bytes, whatever they are
  *     t i TEXT    a text frame, masked
  *     f i b TEXT  another frame: b is its opcode, and 16 without FIN, 32 RSV1
+ *     h i k TARGET   client i asks the HTTP API as user k, or as the back end
+ *     H i k r BODY   and for a change of room r
  *     d i n       what client i sends is read n bytes at a time; 0: all
  *     w i n       client i takes 64 * n bytes more, and then no more; z: all
  *     e i, R i    client i sends its FIN, or a reset
@@ -58,6 +60,8 @@ static void conn_script_text(fuzz_t *f);
 static void conn_script_bytes(fuzz_t *f);
 static void conn_script_frame(fuzz_t *f);
 static void conn_script_odd_frame(fuzz_t *f);
+static void conn_script_get(fuzz_t *f);
+static void conn_script_post(fuzz_t *f);
 static void conn_script_piece(fuzz_t *f);
 static void conn_script_window(fuzz_t *f);
 static void conn_script_fin(fuzz_t *f);
@@ -93,6 +97,8 @@ static const struct {
     { 'X', conn_script_bytes },
     { 't', conn_script_frame },
     { 'f', conn_script_odd_frame },
+    { 'h', conn_script_get },
+    { 'H', conn_script_post },
     { 'd', conn_script_piece },
     { 'w', conn_script_window },
     { 'e', conn_script_fin },
@@ -187,7 +193,8 @@ conn_handshake(conn_client_t *cl, const char *target, size_t len, int v1,
     conn_putf(&b, " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
               "Connection: Upgrade\r\nOrigin: http://localhost\r\n"
               "Sec-WebSocket-Version: 13\r\n"
-              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+              "Sec-WebSocket-Extensions: permessage-deflate\r\n");
 
     if (v1) {
         conn_putf(&b, "Sec-WebSocket-Protocol: fcchat.v1\r\n");
@@ -204,39 +211,21 @@ conn_handshake(conn_client_t *cl, const char *target, size_t len, int v1,
 }
 
 
-/* k: 0 alice, 1 nobody, 2 another session of hers, 3 a key that is none, 4 one
- * that was tampered with */
-
 static void
 conn_script_open(fuzz_t *f)
 {
-    char            key[2048];
+    char            key[CONN_COOKIE];
     unsigned        l, k;
-    const char     *cookie;
     conn_client_t  *cl;
 
     cl = conn_client(f);
     l = conn_digit(f) % (sizeof(conn_locations) / sizeof(conn_locations[0]));
     k = conn_digit(f) % 5;
 
-    cookie = conn_locations[l].cookie ? conn_session_data(1)
-                                      : "abcdefghijklmnopqrstuvwxyz012345";
-
-    snprintf(key, sizeof(key), "%s", cookie);
-
-    if (k == 2) {
-        key[0] = 'b';
-
-    } else if (k == 3) {
-        key[5] = '!';
-
-    } else if (k == 4) {
-        key[strlen(key) - 1] ^= 1;
-    }
-
     conn_open(cl);
     conn_handshake(cl, conn_locations[l].path, strlen(conn_locations[l].path),
-                   conn_locations[l].v1, k == 1 ? NULL : key);
+                   conn_locations[l].v1,
+                   conn_cookie(key, k, conn_locations[l].cookie));
 }
 
 
@@ -272,6 +261,7 @@ conn_script_line(fuzz_t *f)
     conn_client_t  *cl;
 
     cl = conn_client(f);
+    cl->api = 0;
     p = conn_rest(f, &len);
 
     conn_write(cl, p, len);
@@ -287,6 +277,7 @@ conn_script_text(fuzz_t *f)
     conn_client_t  *cl;
 
     cl = conn_client(f);
+    cl->api = 0;
     p = conn_rest(f, &len);
 
     conn_write(cl, p, len);
@@ -300,7 +291,9 @@ conn_script_bytes(fuzz_t *f)
     conn_client_t  *cl;
 
     cl = conn_client(f);
-    n = ngx_min(conn_digit(f), (size_t) (f->last - f->pos));
+    cl->api = 0;
+    n = conn_digit(f);
+    n = ngx_min(n, (size_t) (f->last - f->pos));
 
     conn_write(cl, f->pos, n);
     f->pos += n;
@@ -371,6 +364,41 @@ conn_script_odd_frame(fuzz_t *f)
     p = conn_rest(f, &len);
 
     conn_frame(cl, first, p, len);
+}
+
+
+/* ---- requests to the HTTP API: conn/request.c ---- */
+
+static void
+conn_script_get(fuzz_t *f)
+{
+    size_t          len;
+    unsigned        k;
+    const u_char   *p;
+    conn_client_t  *cl;
+
+    cl = conn_client(f);
+    k = conn_digit(f);
+    p = conn_rest(f, &len);
+
+    conn_get(cl, k, p, len);
+}
+
+
+static void
+conn_script_post(fuzz_t *f)
+{
+    size_t          len;
+    unsigned        k, room;
+    const u_char   *p;
+    conn_client_t  *cl;
+
+    cl = conn_client(f);
+    k = conn_digit(f);
+    room = conn_digit(f);
+    p = conn_rest(f, &len);
+
+    conn_post(cl, k, room, p, len);
 }
 
 

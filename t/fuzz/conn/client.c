@@ -1,7 +1,8 @@
 
 /*
- * What a client is sent: one HTTP response, and after a 101 whole frames, not
- * masked, whose texts are JSON, until a Close that nothing follows.
+ * What a client is sent: HTTP responses, those of the API JSON, and after a 101
+ * whole frames, not masked, whose texts are JSON, perhaps compressed, until a
+ * Close that nothing follows.
  */
 
 
@@ -9,6 +10,10 @@
 
 #include <fcc_utf8.h>
 #include <jansson.h>
+#include <zlib.h>
+
+
+#define CLIENT_TEXT  (1024 * 1024)      /* bytes of one when inflated */
 
 
 static int
@@ -53,7 +58,53 @@ client_response(conn_client_t *cl)
     }
 
     cl->body = strtoul((char *) length + 16, NULL, 10);
+    cl->json = cl->api
+               && memmem(p, len, "Content-Type: application/json", 30) != NULL;
     conn_take(&cl->out, len);
+
+    return 1;
+}
+
+
+static void
+client_json(u_char *p, size_t len)
+{
+    json_t        *root;
+    json_error_t   err;
+
+    claim(fcc_utf8_length(p, len) >= 0);
+
+    root = json_loadb((char *) p, len, 0, &err);
+    claim(root != NULL);
+    json_decref(root);
+}
+
+
+/* 0: it is not all there yet */
+
+static int
+client_body(conn_client_t *cl)
+{
+    u_char  *p;
+
+    if (cl->out.len < cl->body) {
+        return 0;
+    }
+
+    p = cl->out.data + cl->out.sent;
+
+    if (conn_said) {
+        fprintf(stderr, "%d < %.*s\n", (int) (cl - conn_clients),
+                (int) cl->body, p);
+    }
+
+    if (cl->json) {
+        client_json(p, cl->body);
+    }
+
+    conn_take(&cl->out, cl->body);
+    cl->body = 0;
+    cl->json = 0;
 
     return 1;
 }
@@ -75,18 +126,45 @@ client_echo(conn_client_t *cl)
 static void
 client_text(conn_client_t *cl, u_char *p, size_t len)
 {
-    json_t        *root;
-    json_error_t   err;
-
     claim(fcc_utf8_length(p, len) >= 0);
 
-    if (client_echo(cl)) {
-        return;
+    if (!client_echo(cl)) {
+        client_json(p, len);
     }
+}
 
-    root = json_loadb((char *) p, len, 0, &err);
-    claim(root != NULL);
-    json_decref(root);
+
+/* RFC 7692 7.2.2, without context takeover */
+
+static void
+client_deflated(conn_client_t *cl, u_char *p, size_t len)
+{
+    u_char        *text;
+    z_stream       z;
+
+    static u_char  tail[] = { 0x00, 0x00, 0xff, 0xff };
+
+    text = malloc(CLIENT_TEXT);
+    claim(text != NULL);
+
+    ngx_memzero(&z, sizeof(z_stream));
+    claim(inflateInit2(&z, -15) == Z_OK);
+
+    z.next_out = text;
+    z.avail_out = CLIENT_TEXT;
+
+    z.next_in = p;
+    z.avail_in = len;
+    claim(inflate(&z, Z_SYNC_FLUSH) == Z_OK && z.avail_in == 0);
+
+    z.next_in = tail;
+    z.avail_in = sizeof(tail);
+    claim(inflate(&z, Z_SYNC_FLUSH) == Z_OK && z.avail_in == 0);
+
+    client_text(cl, text, z.total_out);
+
+    (void) inflateEnd(&z);
+    free(text);
 }
 
 
@@ -148,6 +226,9 @@ client_frame(conn_client_t *cl)
     case FCC_WS_TEXT:
         if ((p[0] & 0x70) == 0) {
             client_text(cl, p + head, len);
+
+        } else {
+            client_deflated(cl, p + head, len);
         }
 
         break;
@@ -180,20 +261,18 @@ client_frame(conn_client_t *cl)
 void
 conn_judge(conn_client_t *cl)
 {
-    size_t  n;
-
     if (cl->refused) {
         conn_take(&cl->out, cl->out.len);
         return;
     }
 
     while (!cl->upgraded) {
-        n = ngx_min(cl->body, cl->out.len);
 
-        conn_take(&cl->out, n);
-        cl->body -= n;
+        if (cl->body && !client_body(cl)) {
+            return;
+        }
 
-        if (cl->body || cl->out.len == 0 || !client_response(cl)) {
+        if (cl->out.len == 0 || !client_response(cl)) {
             return;
         }
     }

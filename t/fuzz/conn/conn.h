@@ -7,6 +7,7 @@
  *     nginx.c      nginx's core, and its clock
  *     socket.c     connections of clients
  *     client.c     what clients are sent is what they may be sent
+ *     request.c    what they ask of the HTTP API
  *     pg.c         PostgreSQL's end of libpq's sockets
  *     rows.c       what it answers
  *     session.c    sessions of Django's
@@ -35,6 +36,8 @@
 #define CONN_CLIENTS  4
 #define CONN_ROOM     "stream_1"
 #define CONN_USER     "1"
+#define CONN_COOKIE   2048      /* bytes of a session's cookie */
+#define CONN_SECRET   "the back end's own secret"
 
 
 typedef struct {
@@ -60,6 +63,8 @@ typedef struct {
     unsigned             deflate:1;
     unsigned             closed:1;  /* nginx's Close has come */
     unsigned             refused:1;
+    unsigned             api:1;     /* it only asks the HTTP API */
+    unsigned             json:1;    /* what is to come is */
     size_t               body;      /* of a response, to come */
 } conn_client_t;
 
@@ -160,6 +165,30 @@ void conn_writable(conn_client_t *cl);
 /* what has come out so far is whole and what it should be */
 void conn_judge(conn_client_t *cl);
 void conn_forget(conn_client_t *cl);
+
+
+/* ---- request.c ---- */
+
+/*
+ * A cookie in key, or NULL: of k 0 alice, 1 nobody, 2 another session of hers,
+ * 3 a key that is none, 4 one that was tampered with.  "cookie": the engine is
+ * signed_cookies.
+ */
+const char *conn_cookie(char *key, unsigned k, int cookie);
+
+/*
+ * Requests of the HTTP API, on a connection that is there or a new one.  k is
+ * as above, and 5 the site's back end, 6 one with another secret, 7 alice with
+ * another CSRF token, 8 with another Origin.
+ */
+void conn_get(conn_client_t *cl, unsigned k, const u_char *target, size_t len);
+
+/*
+ * room: 0 "publish" of the room, 1 "moderation"; 2 and 3 the same by chunks;
+ * 4 and 5 the same where the rate is near.
+ */
+void conn_post(conn_client_t *cl, unsigned k, unsigned room,
+    const u_char *body, size_t len);
 
 
 /* ---- the servers ---- */

@@ -6,6 +6,7 @@
 
 
 #include "conn.h"
+#include "../sign.h"
 
 #include <sanitizer/lsan_interface.h>
 #include <sys/stat.h>
@@ -63,9 +64,14 @@ static const char  nginx_conf[] =
     " fcchat_reaction_rate 1r/s burst=2; fcchat_message_length 40;"
     " fcchat_history 3; fcchat_origin any; fcchat_html_escape off;"
     " fcchat_log %1$s/log; }\n"
-    "location /free/ { fcchat; fcchat_rate off; fcchat_reaction_rate off;"
-    " fcchat_connections user=off ip=off; fcchat_message_length 16384; }\n"
-    "location /echo { fcchat_echo; }\n"
+    "location /free/ { fcchat; fcchat_deflate on; fcchat_rate off;"
+    " fcchat_reaction_rate off; fcchat_connections user=off ip=off;"
+    " fcchat_message_length 16384; }\n"
+    "location /echo { fcchat_echo; fcchat_deflate on; }\n"
+    "location /api/ { fcchat_api; fcchat_api_secret_file %1$s/api; }\n"
+    "location /api-near/ { fcchat_api; fcchat_guests read; fcchat_api_rate"
+    " 1r/s burst=2; fcchat_message_length 40; fcchat_origin any;"
+    " fcchat_api_secret_file %1$s/secret %1$s/api; }\n"
     "location /status { fcchat_status; }\n"
     "%2$s"
     "} }\n";
@@ -356,6 +362,23 @@ nginx_leave(void)
 }
 
 
+static void
+nginx_secret(const char *name, const char *secret)
+{
+    FILE  *file;
+    char   path[sizeof(conn_dir) + 32];
+
+    snprintf(path, sizeof(path), "%s/%s", conn_dir, name);
+
+    file = fopen(path, "w");
+    claim(file != NULL);
+
+    fprintf(file, "%s\n", secret);
+    fclose(file);
+    chmod(path, 0600);
+}
+
+
 void
 conn_init(void)
 {
@@ -378,12 +401,8 @@ conn_init(void)
     fprintf(file, nginx_conf, conn_dir, more ? more : "");
     fclose(file);
 
-    snprintf(path, sizeof(path), "%s/secret", conn_dir);
-    file = fopen(path, "w");
-    claim(file != NULL);
-    fputs("fuzz\n", file);
-    fclose(file);
-    chmod(path, 0600);
+    nginx_secret("secret", FUZZ_SECRET);
+    nginx_secret("api", CONN_SECRET);
 
     snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", conn_dir);
     conn_pg_init(path);
