@@ -67,6 +67,12 @@ ALTER TABLE fcchat_event ADD COLUMN IF NOT EXISTS detail jsonb;
 CREATE INDEX IF NOT EXISTS fcchat_event_message
     ON fcchat_event (message_id) WHERE kind = 'message';
 
+-- The unique index of 001 tells users apart; this one is for the site itself.
+
+CREATE UNIQUE INDEX IF NOT EXISTS fcchat_event_site
+    ON fcchat_event (room_id, cid)
+ WHERE user_id IS NULL AND cid IS NOT NULL AND kind <> 'message';
+
 
 CREATE TABLE IF NOT EXISTS fcchat_moderator (
     room_id  bigint NOT NULL DEFAULT 0,
@@ -322,12 +328,22 @@ BEGIN
     epoch := log;
     moment := date_trunc('milliseconds', clock_timestamp());
 
-    IF actor IS NOT NULL AND token IS NOT NULL THEN
-        SELECT e.seq, e.message_id,
-               floor(extract(epoch FROM e.at) * 1000)::bigint
-          INTO seq, id, at
-          FROM fcchat_event e
-         WHERE e.room_id = place AND e.user_id = actor AND e.cid = token;
+    IF token IS NOT NULL THEN
+        IF actor IS NULL THEN
+            SELECT e.seq, e.message_id,
+                   floor(extract(epoch FROM e.at) * 1000)::bigint
+              INTO seq, id, at
+              FROM fcchat_event e
+             WHERE e.room_id = place AND e.user_id IS NULL
+               AND e.cid = token AND e.kind <> 'message';
+
+        ELSE
+            SELECT e.seq, e.message_id,
+                   floor(extract(epoch FROM e.at) * 1000)::bigint
+              INTO seq, id, at
+              FROM fcchat_event e
+             WHERE e.room_id = place AND e.user_id = actor AND e.cid = token;
+        END IF;
 
         IF FOUND THEN
             status := 'again';
