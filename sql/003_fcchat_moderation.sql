@@ -97,6 +97,8 @@ CREATE TABLE IF NOT EXISTS fcchat_ban (
 );
 
 CREATE INDEX IF NOT EXISTS fcchat_ban_room ON fcchat_ban (room_id);
+CREATE INDEX IF NOT EXISTS fcchat_ban_page ON fcchat_ban (room_id, id);
+CREATE INDEX IF NOT EXISTS fcchat_ban_expires ON fcchat_ban (expires);
 CREATE UNIQUE INDEX IF NOT EXISTS fcchat_ban_user
     ON fcchat_ban (room_id, user_id, kind) WHERE user_id IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS fcchat_ban_address
@@ -112,6 +114,8 @@ CREATE TABLE IF NOT EXISTS fcchat_pin (
     expires     timestamptz,
     PRIMARY KEY (room_id, message_id)
 );
+
+CREATE INDEX IF NOT EXISTS fcchat_pin_expires ON fcchat_pin (expires);
 
 -- slow: seconds between two messages of a member
 
