@@ -15,7 +15,7 @@
 --   GRANT SELECT, INSERT, UPDATE, DELETE
 --       ON fcchat_ban, fcchat_pin, fcchat_setting TO chat;
 --   GRANT SELECT ON fcchat_moderator TO chat;
---   GRANT INSERT ON fcchat_audit TO chat;
+--   GRANT SELECT, INSERT ON fcchat_audit TO chat;
 --   GRANT UPDATE (is_deleted, is_pinned) ON chat_chatmessage TO chat;
 --
 -- A moderator of a room is a row of fcchat_moderator, of all rooms one with

@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(31);
 
 my $site = FC::Site->new($t, bus => 0,
     pg => { private => 1, fsync => 0, conf => {
@@ -39,6 +39,8 @@ EOF
 my ($pg, $django) = ($site->pg(), $site->django());
 
 $site->cookie($_) for qw/ ann bill /;
+$django->user('mia', is_staff => 1);
+$site->cookie('mia');
 
 # a table of each kind that grows; some rows are older than 237 hours
 
@@ -68,12 +70,17 @@ select 1 + i % 40, 1, 'm' || i, 'message', false, false,
 insert into streaming_streamreaction (stream_id, user_id, stamp_id, created_at)
 select 1 + i % 40, 1, 1, now() - i / 10000 * interval '1 day'
   from generate_series(100000, 1, -1) i;
+set fcchat.numbering = off;
+insert into fcchat_ban (room_id, user_id)
+select i % 40, 100000 + i from generate_series(1, 20000) i;
+insert into fcchat_audit (at, room_id, seq, action)
+select now(), i % 40, i, 'slow' from generate_series(1, 20000) i;
 analyze;
 EOF
 
 my @big = qw/ accounts_user django_session streaming_stream chat_chatroom
               fcchat_head fcchat_event chat_chatmessage
-              streaming_streamreaction /;
+              streaming_streamreaction fcchat_ban fcchat_audit /;
 
 cmp_ok($pg->sql("$set select count(*) from $_"), '>=', 2000, "rows: $_")
     for @big;
@@ -155,11 +162,12 @@ is($pg->sql("select status from fcchat_moderate(1, null, '$_', null, 2501,"
 # the API
 
 for my $path ("$room/history?limit=20", "$room/history/2400",
-              "$room/reactions?from=" . (time() - 3600) * 1000, "$room/") {
+              "$room/reactions?from=" . (time() - 3600) * 1000, "$room/",
+              "$room/bans", "$room/audit") {
     like(http(<<"EOF"), qr/^HTTP\S+ 200/, "GET $path");
 GET /api/chat/$path HTTP/1.0
 Host: localhost
-Cookie: sessionid=@{[ $site->cookie('ann') ]}
+Cookie: sessionid=@{[ $site->cookie('mia') ]}
 
 EOF
 }

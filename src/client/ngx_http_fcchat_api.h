@@ -16,6 +16,7 @@
 #define NGX_HTTP_FCCHAT_API_MAX        256      /* under way in a worker */
 #define NGX_HTTP_FCCHAT_API_PAGE       (1024 * 1024)    /* bytes of messages */
 #define NGX_HTTP_FCCHAT_API_RANGE      86400000LL       /* ms of reactions */
+#define NGX_HTTP_FCCHAT_API_CURSOR     128      /* bytes of "?before=..." */
 #define NGX_HTTP_FCCHAT_API_TOTALS     10000    /* minutes times stamps */
 
 
@@ -40,6 +41,7 @@ struct ngx_http_fcchat_api_s {
     ngx_http_fcchat_store_ask_t    *ask;
     ngx_http_fcchat_sender_t       *sender;
     unsigned                        counted:1;  /* in worker->asking */
+    unsigned                        tenant:1;   /* of the query: "scope" */
 };
 
 
@@ -67,6 +69,16 @@ ngx_int_t ngx_http_fcchat_api_query(ngx_http_fcchat_api_t *api);
 ngx_int_t ngx_http_fcchat_api_read(ngx_http_fcchat_api_t *api);
 ngx_int_t ngx_http_fcchat_api_write(ngx_http_fcchat_api_t *api);
 
+/* likewise of the bans, and of what moderators did */
+ngx_int_t ngx_http_fcchat_api_list(ngx_http_fcchat_api_t *api);
+
+/*
+ * Who it is and with which role: NGX_DECLINED for a moderator of the room and
+ * for the site's own back end, which is nobody; else the request is answered.
+ */
+ngx_int_t ngx_http_fcchat_api_moderator(ngx_http_fcchat_api_t *api,
+    ngx_http_fcchat_author_t *author);
+
 /* for ctx->worker->totals: nobody waits for it any more */
 void ngx_http_fcchat_api_totals_forget(ngx_http_fcchat_api_t *api);
 
@@ -75,6 +87,10 @@ void ngx_http_fcchat_api_totals_forget(ngx_http_fcchat_api_t *api);
  * Answers.  Each returns what a content handler does, for
  * ngx_http_fcchat_entry_finish() where it runs outside of that.
  */
+
+/* memory in the request's pool for a text, which begins with the room's name */
+ngx_int_t ngx_http_fcchat_api_begin(ngx_http_fcchat_api_t *api, fcc_buf_t *b,
+    size_t size);
 
 /* b: a JSON text in the request's pool */
 ngx_int_t ngx_http_fcchat_api_send(ngx_http_fcchat_api_t *api,

@@ -37,8 +37,6 @@ ngx_http_fcchat_api_write(ngx_http_fcchat_api_t *api)
 }
 
 
-/* the site's back end is nobody, and may do all */
-
 static ngx_int_t
 ngx_http_fcchat_api_moderate(ngx_http_fcchat_api_t *api)
 {
@@ -48,24 +46,10 @@ ngx_http_fcchat_api_moderate(ngx_http_fcchat_api_t *api)
 
     ctx = &api->ctx;
 
-    author.id = ctx->user.id;
-    author.username.len = ctx->user.len;
-    author.username.data = ctx->user.username;
+    rc = ngx_http_fcchat_api_moderator(api, &author);
 
-    ngx_http_fcchat_room_role(ctx->room, author.id, ctx->user.staff,
-                              &author.role);
-
-    if (!ctx->server) {
-
-        if (author.id == 0) {
-            return ctx->decline(ctx, NGX_HTTP_UNAUTHORIZED,
-                                "no valid session");
-        }
-
-        if (ngx_strcmp(author.role.data, "member") == 0) {
-            return ctx->decline(ctx, NGX_HTTP_FORBIDDEN,
-                                "You may not do that.");
-        }
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     rc = ngx_http_fcchat_moderate(ctx->room, &author, &api->cmd.mod,
@@ -78,6 +62,37 @@ ngx_http_fcchat_api_moderate(ngx_http_fcchat_api_t *api)
 
     return (rc == NGX_OK) ? ngx_http_fcchat_entry_wait(ctx)
                           : ngx_http_fcchat_api_unavailable(api);
+}
+
+
+ngx_int_t
+ngx_http_fcchat_api_moderator(ngx_http_fcchat_api_t *api,
+    ngx_http_fcchat_author_t *author)
+{
+    ngx_http_fcchat_ctx_t  *ctx;
+
+    ctx = &api->ctx;
+
+    author->id = ctx->user.id;
+    author->username.len = ctx->user.len;
+    author->username.data = ctx->user.username;
+
+    ngx_http_fcchat_room_role(ctx->room, author->id, ctx->user.staff,
+                              &author->role);
+
+    if (ctx->server) {
+        return NGX_DECLINED;
+    }
+
+    if (author->id == 0) {
+        return ctx->decline(ctx, NGX_HTTP_UNAUTHORIZED, "no valid session");
+    }
+
+    if (ngx_strcmp(author->role.data, "member") == 0) {
+        return ctx->decline(ctx, NGX_HTTP_FORBIDDEN, "You may not do that.");
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -35,7 +35,9 @@ static const fcc_api_name_t  fcc_api_names[] = {
     { "viewers", FCC_API_VIEWERS, FCC_API_ROOM },
     { "reactions", FCC_API_REACTIONS, FCC_API_ROOM },
     { "publish", FCC_API_PUBLISH, FCC_API_ROOM },
-    { "moderation", FCC_API_MODERATION, FCC_API_ROOM }
+    { "moderation", FCC_API_MODERATION, FCC_API_ROOM },
+    { "bans", FCC_API_BANS, FCC_API_ROOM },
+    { "audit", FCC_API_AUDIT, FCC_API_ROOM }
 };
 
 

@@ -23,7 +23,9 @@ typedef enum {
     FCC_API_VIEWERS,            /* ROOM/viewers */
     FCC_API_REACTIONS,          /* ROOM/reactions */
     FCC_API_PUBLISH,            /* ROOM/publish */
-    FCC_API_MODERATION          /* ROOM/moderation */
+    FCC_API_MODERATION,         /* ROOM/moderation */
+    FCC_API_BANS,               /* ROOM/bans */
+    FCC_API_AUDIT               /* ROOM/audit */
 } fcc_api_e;
 
 

@@ -32,8 +32,9 @@ static int fcc_mod_check(const fcc_mod_t *mod, fcc_proto_error_t *err);
 static int fcc_mod_bad(fcc_proto_error_t *err, const char *text);
 static void fcc_mod_put_user(fcc_buf_t *b, int64_t id,
     const fcc_str_t *username, const fcc_str_t *role);
+static void fcc_mod_put(fcc_buf_t *b, const fcc_event_t *e, int all);
 static void fcc_mod_put_target(fcc_buf_t *b, const fcc_event_t *e,
-    const fcc_mod_t *mod);
+    const fcc_mod_t *mod, int all);
 static void fcc_mod_put_notice(fcc_buf_t *b, const fcc_mod_t *mod, int html);
 static void fcc_mod_put_number(fcc_buf_t *b, int64_t n);
 
@@ -343,6 +344,33 @@ fcc_mod_bad(fcc_proto_error_t *err, const char *text)
 void
 fcc_proto_v1_moderation(fcc_buf_t *b, const fcc_event_t *e)
 {
+    fcc_buf_lit(b, "{\"type\":\"moderation\",\"seq\":");
+    fcc_json_int(b, e->seq);
+
+    fcc_mod_put(b, e, 0);
+}
+
+
+void
+fcc_proto_entry(fcc_buf_t *b, const fcc_event_t *e)
+{
+    fcc_buf_lit(b, "{\"id\":");
+    fcc_json_int(b, e->id);
+
+    if (e->seq) {
+        fcc_buf_lit(b, ",\"seq\":");
+        fcc_json_int(b, e->seq);
+    }
+
+    fcc_mod_put(b, e, 1);
+}
+
+
+/* what is behind the number; all: also what only moderators are told */
+
+static void
+fcc_mod_put(fcc_buf_t *b, const fcc_event_t *e, int all)
+{
     void       *root;
     fcc_mod_t   mod;
 
@@ -354,14 +382,12 @@ fcc_proto_v1_moderation(fcc_buf_t *b, const fcc_event_t *e)
         root = NULL;
     }
 
-    fcc_buf_lit(b, "{\"type\":\"moderation\",\"seq\":");
-    fcc_json_int(b, e->seq);
     fcc_buf_lit(b, ",\"action\":");
     fcc_json_string(b, e->type.data, e->type.len);
     fcc_buf_lit(b, ",\"by\":");
     fcc_mod_put_user(b, e->user_id, &e->username, &e->role);
 
-    fcc_mod_put_target(b, e, &mod);
+    fcc_mod_put_target(b, e, &mod, all);
 
     if (mod.reason.len) {
         fcc_buf_lit(b, ",\"reason\":");
@@ -377,7 +403,8 @@ fcc_proto_v1_moderation(fcc_buf_t *b, const fcc_event_t *e)
 
 
 static void
-fcc_mod_put_target(fcc_buf_t *b, const fcc_event_t *e, const fcc_mod_t *mod)
+fcc_mod_put_target(fcc_buf_t *b, const fcc_event_t *e, const fcc_mod_t *mod,
+    int all)
 {
     switch (mod->action) {
 
@@ -391,7 +418,7 @@ fcc_mod_put_target(fcc_buf_t *b, const fcc_event_t *e, const fcc_mod_t *mod)
         fcc_buf_lit(b, ",\"user\":");
         fcc_mod_put_user(b, mod->user_id, &mod->username, NULL);
 
-        if (mod->action == FCC_MOD_PIN) {
+        if (mod->action == FCC_MOD_PIN && !all) {
             fcc_buf_lit(b, ",\"text\":");
             fcc_json_string(b, e->text.data, e->text.len);
         }
@@ -407,6 +434,12 @@ fcc_mod_put_target(fcc_buf_t *b, const fcc_event_t *e, const fcc_mod_t *mod)
 
         fcc_buf_lit(b, ",\"target\":{\"user\":");
         fcc_mod_put_user(b, mod->user_id, &mod->username, NULL);
+
+        if (all && mod->address.len) {
+            fcc_buf_lit(b, ",\"address\":");
+            fcc_json_string(b, mod->address.data, mod->address.len);
+        }
+
         fcc_buf_lit(b, "}");
         break;
 

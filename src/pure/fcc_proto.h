@@ -184,6 +184,10 @@ int fcc_proto_moderation_read(fcc_mod_t *mod, const fcc_str_t *action,
  *  "modes":{"slow":...} */
 void fcc_proto_v1_moderation(fcc_buf_t *b, const fcc_event_t *e);
 
+/* a ban (seq 0) or a row of the audit with its id, for moderators: the same
+ * without the type and the text of a pin, and with "address" in the target */
+void fcc_proto_entry(fcc_buf_t *b, const fcc_event_t *e);
+
 /* the message type "moderation" of the old protocol, with a sentence in
  * Japanese; nothing where the page has no use for it */
 void fcc_proto_old_moderation(fcc_buf_t *b, const fcc_event_t *e, int html);

@@ -69,7 +69,7 @@ typedef enum {
     /* likewise the user */
     NGX_HTTP_FCCHAT_STORE_USER_GONE,
 
-    /* moderation only: the user may not, or not with this one */
+    /* moderation and its lists: the user may not, or not with this one */
     NGX_HTTP_FCCHAT_STORE_FORBIDDEN,
 
     /* moderation only: there are as many bans or pins as there may be */
@@ -485,6 +485,21 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_moderate(
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_state(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t *rooms,
     ngx_uint_t n, ngx_http_fcchat_store_ask_pt handler, void *data);
+
+/*
+ * The bans and timeouts of the room that have not ended, or what its moderators
+ * did, or (room_id 0) those of all rooms: the last ones with an id below before
+ * one, descending, at most limit.  actor as above.  OK: answer->events, with
+ * the row's id; a ban has the seq 0.  FORBIDDEN: the actor may not see them.
+ */
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_bans(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t actor, int64_t before, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_audit(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, int64_t room_id,
+    int64_t actor, int64_t before, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
 
 void ngx_http_fcchat_store_forget(ngx_http_fcchat_store_ask_t *ask);
 

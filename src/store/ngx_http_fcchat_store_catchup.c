@@ -14,8 +14,6 @@ static ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_range(
     ngx_http_fcchat_store_ask_pt handler, void *data);
 static ngx_int_t ngx_http_fcchat_store_events_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
-static ngx_int_t ngx_http_fcchat_store_event_read(PGresult *res,
-    ngx_uint_t row, fcc_event_t *e);
 static ngx_int_t ngx_http_fcchat_store_heads_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 
@@ -186,7 +184,7 @@ ngx_http_fcchat_store_events_read(ngx_http_fcchat_pg_job_t *job,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_fcchat_store_event_read(PGresult *res, ngx_uint_t row,
     fcc_event_t *e)
 {

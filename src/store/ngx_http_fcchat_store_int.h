@@ -192,6 +192,12 @@ ngx_uint_t ngx_http_fcchat_store_flag(PGresult *res, ngx_uint_t row,
     "FROM accounts_user WHERE id = $1::bigint"
 
 
+/* columns 2 to 10 of a row into an event: seq, id, the user's id, at in ms, the
+ * user's name and is_staff, type, text, detail */
+ngx_int_t ngx_http_fcchat_store_event_read(PGresult *res, ngx_uint_t row,
+    fcc_event_t *e);
+
+
 /* look-ups: a job with its question, and what reads the answer */
 
 typedef ngx_int_t (*ngx_http_fcchat_store_read_pt)(

@@ -27,6 +27,12 @@ static ngx_int_t ngx_http_fcchat_store_moderate_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_moderate_rc(ngx_str_t *status,
     ngx_http_fcchat_store_answer_t *answer);
+static ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_list(
+    ngx_http_fcchat_store_t *store, ngx_str_t *schema, const char *format,
+    int64_t room_id, int64_t actor, int64_t before, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data);
+static ngx_int_t ngx_http_fcchat_store_list_read(
+    ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_state_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_store_state_what(PGresult *res,
@@ -366,4 +372,154 @@ ngx_http_fcchat_store_state_what(PGresult *res, ngx_uint_t row,
     }
 
     return NGX_ERROR;
+}
+
+
+/*
+ * The first column says whether the actor may see it, by the same rank as what
+ * fcchat_moderate() asks of it; the other ones are those of an event.  Rows of
+ * somebody's own hand have no bound but this one.
+ */
+
+#define NGX_HTTP_FCCHAT_STORE_LIST(rows)                                      \
+    "SELECT a.may, NULL, e.seq, e.id, u.id, "                                 \
+    "floor(extract(epoch FROM e.at) * 1000)::bigint, "                        \
+    "u.username, coalesce(u.is_staff, false), e.kind, NULL, "                 \
+    "CASE WHEN length(e.detail::text) < 8192 THEN e.detail::text "            \
+    "ELSE '{}' END "                                                          \
+    "FROM (SELECT $2::bigint IS NULL "                                        \
+    "OR coalesce(%s.fcchat_rank($1::bigint, $2::bigint), 0) "                 \
+    ">= CASE WHEN $1::bigint = 0 THEN 4 ELSE 2 END AS may) a "                \
+    "LEFT JOIN LATERAL (" rows " LIMIT $4::bigint) e ON a.may "               \
+    "LEFT JOIN LATERAL (SELECT id, username, is_staff FROM accounts_user n "  \
+    "WHERE n.id = e.by_user LIMIT 1) u ON true "                              \
+    "ORDER BY e.id DESC"
+
+
+static const char  ngx_http_fcchat_store_bans_sql[] =
+    NGX_HTTP_FCCHAT_STORE_LIST(
+        "SELECT 0 AS seq, b.id, b.by_user, b.made_at AS at, b.kind, "
+        "jsonb_strip_nulls(jsonb_build_object('user_id', b.user_id, "
+        "'username', (SELECT username FROM accounts_user n "
+        "WHERE n.id = b.user_id), 'address', b.address::text, "
+        "'until', floor(extract(epoch FROM b.expires) * 1000)::bigint, "
+        "'reason', left(b.reason, 500))) AS detail "
+        "FROM %s.fcchat_ban b WHERE b.room_id = $1::bigint "
+        "AND b.id < $3::bigint "
+        "AND (b.expires > now() OR b.expires IS NULL) ORDER BY b.id DESC");
+
+static const char  ngx_http_fcchat_store_audit_sql[] =
+    NGX_HTTP_FCCHAT_STORE_LIST(
+        "SELECT d.seq, d.id, d.user_id AS by_user, d.at, d.action AS kind, "
+        "coalesce(d.detail, '{}') AS detail "
+        "FROM %s.fcchat_audit d WHERE d.room_id = $1::bigint "
+        "AND d.id < $3::bigint ORDER BY d.id DESC");
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_bans(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
+    int64_t room_id, int64_t actor, int64_t before, ngx_uint_t limit,
+    ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    return ngx_http_fcchat_store_list(store, schema,
+                                      ngx_http_fcchat_store_bans_sql, room_id,
+                                      actor, before, limit, handler, data);
+}
+
+
+ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_audit(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, int64_t room_id, int64_t actor, int64_t before,
+    ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler, void *data)
+{
+    return ngx_http_fcchat_store_list(store, schema,
+                                      ngx_http_fcchat_store_audit_sql,
+                                      room_id, actor, before, limit, handler,
+                                      data);
+}
+
+
+static ngx_http_fcchat_store_ask_t *
+ngx_http_fcchat_store_list(ngx_http_fcchat_store_t *store,
+    ngx_str_t *schema, const char *format, int64_t room_id, int64_t actor,
+    int64_t before, ngx_uint_t limit, ngx_http_fcchat_store_ask_pt handler,
+    void *data)
+{
+    const char                   *sql, *params[4];
+    ngx_http_fcchat_pg_job_t     *job;
+    ngx_http_fcchat_store_ask_t  *ask;
+
+    ask = ngx_http_fcchat_store_ask(store, schema, &job);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    ask->file = NGX_HTTP_FCCHAT_STORE_MODERATION;
+
+    sql = ngx_http_fcchat_store_sql(job->pool, format, schema);
+
+    params[0] = ngx_http_fcchat_store_number(job->pool, room_id);
+    params[2] = ngx_http_fcchat_store_number(job->pool, before);
+    params[3] = ngx_http_fcchat_store_number(job->pool, limit);
+
+    if (sql == NULL
+        || params[0] == NULL
+        || params[2] == NULL
+        || params[3] == NULL
+        || ngx_http_fcchat_store_moderate_number(job->pool, actor, 0,
+                                                 &params[1])
+           != NGX_OK
+        || ngx_http_fcchat_store_moderate_owner(store, job) != NGX_OK
+        || ngx_http_fcchat_pg_query(job, sql, 4, params) != NGX_OK)
+    {
+        ngx_http_fcchat_pg_discard(job);
+        return NULL;
+    }
+
+    return ngx_http_fcchat_store_ask_send(ask, job,
+                                          ngx_http_fcchat_store_list_read,
+                                          handler, data);
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_store_list_read(ngx_http_fcchat_pg_job_t *job,
+    ngx_http_fcchat_store_answer_t *answer)
+{
+    PGresult     *res;
+    ngx_int_t     i, n;
+    fcc_event_t  *e;
+
+    n = ngx_http_fcchat_store_rows(job, job->nqueries - 1, 11);
+
+    if (n < 1) {
+        return NGX_ERROR;
+    }
+
+    res = job->results[job->nqueries - 1];
+
+    if (!ngx_http_fcchat_store_flag(res, 0, 0)) {
+        answer->rc = NGX_HTTP_FCCHAT_STORE_FORBIDDEN;
+        return NGX_OK;
+    }
+
+    if (PQgetisnull(res, 0, 3)) {
+        return NGX_OK;
+    }
+
+    e = ngx_pcalloc(job->pool, n * sizeof(fcc_event_t));
+    if (e == NULL) {
+        return NGX_ERROR;
+    }
+
+    answer->events = e;
+    answer->n = n;
+
+    for (i = 0; i < n; i++) {
+        if (ngx_http_fcchat_store_event_read(res, i, &e[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }

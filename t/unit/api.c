@@ -52,6 +52,9 @@ paths(void)
         { "/a/reactions", FCC_API_REACTIONS, "a", 0 },
         { "/a/publish", FCC_API_PUBLISH, "a", 0 },
         { "/a/moderation/", FCC_API_MODERATION, "a", 0 },
+        { "/a/bans", FCC_API_BANS, "a", 0 },
+        { "/a/bans/1", FCC_API_ROOM, "1", 0 },
+        { "/a/audit/", FCC_API_AUDIT, "a", 0 },
         { "/history/history", FCC_API_HISTORY, "history", 0 },
         { "/a/History", FCC_API_ROOM, "History", 0 },
     };

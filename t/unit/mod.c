@@ -294,6 +294,48 @@ mod_test_pin(void)
 }
 
 
+static void
+mod_test_entry(void)
+{
+    fcc_buf_t    b;
+    fcc_event_t  e;
+
+    memset(&e, 0, sizeof(e));
+
+    e.id = 5;
+    e.user_id = 3;
+    e.username = mod_str("mod");
+    e.role = mod_str("owner");
+    e.type = mod_str("ban");
+    e.detail = mod_str("{\"address\":\"10.0.0.0/8\",\"until\":9}");
+
+    fcc_buf_init(&b, mod_out, fcc_event_size(&e));
+    fcc_proto_entry(&b, &e);
+    ok(!b.full, "fits");
+    is_str(b.start, b.pos - b.start,
+           "{\"id\":5,\"action\":\"ban\",\"by\":{\"id\":3,"
+           "\"username\":\"mod\",\"role\":\"owner\"},"
+           "\"target\":{\"user\":null,\"address\":\"10.0.0.0/8\"},"
+           "\"until\":9,\"at\":\"1970-01-01T00:00:00.000Z\"}",
+           "a ban with its address");
+
+    e.seq = 7;
+    e.user_id = 0;
+    e.type = mod_str("pin");
+    e.text = mod_str("not told");
+    e.detail = mod_str("{\"id\":9,\"seq\":4}");
+
+    fcc_buf_init(&b, mod_out, fcc_event_size(&e));
+    fcc_proto_entry(&b, &e);
+    ok(!b.full, "fits");
+    is_str(b.start, b.pos - b.start,
+           "{\"id\":5,\"seq\":7,\"action\":\"pin\",\"by\":null,"
+           "\"target\":{\"seq\":4,\"id\":9,\"user\":null},"
+           "\"until\":null,\"at\":\"1970-01-01T00:00:00.000Z\"}",
+           "a row of the audit");
+}
+
+
 int
 main(void)
 {
@@ -302,6 +344,7 @@ main(void)
     mod_test_read();
     mod_test_events();
     mod_test_pin();
+    mod_test_entry();
 
     return tap_done();
 }
