@@ -79,7 +79,7 @@ ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
     /* where the peer's Close would begin is lost */
 
     ngx_http_fcchat_member_leave(&s->member);
-    s->member.broken(&s->member, 0);
+    s->member.owner->broken(&s->member, 0);
 }
 
 
@@ -405,7 +405,7 @@ ngx_http_fcchat_frame_close(ngx_http_fcchat_session_t *s, fcc_ws_event_t *ev)
         /* the answer to ours: nothing is left to say */
 
         ngx_http_fcchat_member_leave(&s->member);
-        s->member.broken(&s->member, 0);
+        s->member.owner->broken(&s->member, 0);
         return;
     }
 

@@ -147,6 +147,6 @@ ngx_http_fcchat_session_lost(ngx_http_fcchat_member_t *m, const char *reason)
     if (ngx_http_fcchat_room_join(s->room, m, ngx_http_fcchat_join_log(s))
         != NGX_OK)
     {
-        m->broken(m, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED);
+        m->owner->broken(m, NGX_HTTP_FCCHAT_CLOSE_OVERLOADED);
     }
 }

@@ -599,7 +599,7 @@ ngx_http_fcchat_check_apply(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_cache_doubt(s->worker->conf->zone, s->author.id, NULL);
 
     ngx_http_fcchat_member_leave(&s->member);
-    s->member.broken(&s->member, code);
+    s->member.owner->broken(&s->member, code);
 }
 
 

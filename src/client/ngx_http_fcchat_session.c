@@ -50,6 +50,12 @@ static void ngx_http_fcchat_session_closed(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_session_end(ngx_http_fcchat_session_t *s);
 
 
+static const ngx_http_fcchat_owner_t  ngx_http_fcchat_session_owner = {
+    ngx_http_fcchat_session_broken,
+    ngx_http_fcchat_session_lost
+};
+
+
 void
 ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
 {
@@ -145,8 +151,7 @@ ngx_http_fcchat_session_create(ngx_http_fcchat_ctx_t *ctx)
 
     s->member.connection = c;
     s->member.lag = ctx->conf->lag;
-    s->member.broken = ngx_http_fcchat_session_broken;
-    s->member.lost = ngx_http_fcchat_session_lost;
+    s->member.owner = &ngx_http_fcchat_session_owner;
 
     s->conf = ctx->conf;
     s->worker = ctx->worker;

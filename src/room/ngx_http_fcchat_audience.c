@@ -287,7 +287,7 @@ ngx_http_fcchat_audience_drop(ngx_http_fcchat_member_t *m, ngx_uint_t code)
     ngx_http_fcchat_member_leave(m);
 
     if (!m->dead) {
-        m->broken(m, code);
+        m->owner->broken(m, code);
     }
 }
 

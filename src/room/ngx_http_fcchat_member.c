@@ -76,7 +76,7 @@ ngx_http_fcchat_member_join(ngx_http_fcchat_member_t *m,
     slot->slow = 1;
 
     m->audience = a;
-    m->index = a->n++;
+    m->index = (uint32_t) a->n++;
     m->joined = slot->pos;
     m->frames -= ngx_http_fcchat_log_number(&a->log, pos);
     m->slack = a->log.head - pos;
@@ -497,7 +497,7 @@ ngx_http_fcchat_member_fail(ngx_http_fcchat_member_t *m)
 {
     if (!m->dead) {
         m->dead = 1;
-        m->broken(m, 0);
+        m->owner->broken(m, 0);
     }
 
     return NGX_ERROR;

@@ -67,14 +67,9 @@ struct ngx_http_fcchat_audience_s {
 };
 
 
-struct ngx_http_fcchat_member_s {
-    ngx_connection_t            *connection;
-    ngx_http_fcchat_audience_t  *audience;      /* NULL: has no log */
-    ngx_uint_t                   index;         /* of its slot */
-    size_t                       lag;           /* bytes it may be behind */
-    size_t                       slack;         /* and those it missed, until
-                                                 * it has them */
+/* what its owner is told, the same for all of its members */
 
+typedef struct {
     /*
      * The member can't go on: it is to be closed, at a time of its owner's
      * choosing, not inside this call.  code is a close code (the member has
@@ -87,13 +82,24 @@ struct ngx_http_fcchat_member_s {
     /* it waited for what it missed, and can't have it */
     void                       (*lost)(ngx_http_fcchat_member_t *m,
                                      const char *reason);
+} ngx_http_fcchat_owner_t;
 
+
+struct ngx_http_fcchat_member_s {
+    ngx_connection_t            *connection;
+    ngx_http_fcchat_audience_t  *audience;      /* NULL: has no log */
+    size_t                       lag;           /* bytes it may be behind */
+    size_t                       slack;         /* and those it missed, until
+                                                 * it has them */
+    const ngx_http_fcchat_owner_t
+                                *owner;
     u_char                      *out;           /* own bytes, or NULL */
     uint32_t                     out_pos;
     uint32_t                     out_len;
     uint32_t                     out_size;
     uint32_t                     retry;         /* TLS: bytes of a write that
                                                  * must be offered again */
+    uint32_t                     index;         /* of its slot */
     unsigned                     retry_out:1;   /* and they are own bytes */
     unsigned                     blocked:1;     /* without a slot */
     unsigned                     dead:1;        /* broken(…, 0) was called */

@@ -127,7 +127,7 @@ ngx_http_fcchat_resume_lost(ngx_http_fcchat_member_t *m, const char *reason)
 {
     ngx_http_fcchat_member_unwait(m);
 
-    m->lost(m, reason);
+    m->owner->lost(m, reason);
 }
 
 
@@ -151,7 +151,7 @@ ngx_http_fcchat_room_resuming(ngx_http_fcchat_room_t *room)
         rc = ngx_http_fcchat_resume_try(room, m);
 
         if (rc == NGX_ERROR) {
-            m->broken(m, NGX_HTTP_FCCHAT_OVERLOADED);
+            m->owner->broken(m, NGX_HTTP_FCCHAT_OVERLOADED);
             continue;
         }
 

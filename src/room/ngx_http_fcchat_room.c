@@ -448,7 +448,7 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
                            ngx_http_fcchat_member_t, waiting);
 
         ngx_http_fcchat_member_leave(m);
-        m->broken(m, NGX_HTTP_FCCHAT_ROOM_GONE);
+        m->owner->broken(m, NGX_HTTP_FCCHAT_ROOM_GONE);
     }
 
     for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {

@@ -464,7 +464,7 @@ ngx_http_fcchat_ruled_judge_member(ngx_http_fcchat_room_t *room,
         ngx_http_fcchat_member_leave(m);
 
         if (!m->dead) {
-            m->broken(m, code);
+            m->owner->broken(m, code);
         }
     }
 }
