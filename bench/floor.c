@@ -4,10 +4,10 @@
  * many sockets.  A frame is built once and given to the kernel for each
  * socket; there are no rooms, users or storage, and no protocol but the frames.
  *
- *     floor PORT           each message by itself: one send() per delivery
- *     floor PORT batch     all messages of one turn of the loop in one send()
- *     floor PORT USEC      each message by itself, so many microseconds after
- *                          it came: as one that is stored meanwhile
+ *     floor PORT               each message by itself: one send() per delivery
+ *     floor PORT batch         all messages of one turn of the loop in one
+ *                              send()
+ *     floor PORT CONNINFO SQL  each by itself, when SQL has stored it: $1
  *
  * What the kernel does not take is kept for the socket and sent when there is
  * room again.
@@ -26,9 +26,9 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <libpq-fe.h>
 #include <openssl/evp.h>
 
 
@@ -47,21 +47,21 @@ typedef struct {
 
 
 static int listen_on(int port);
-static int timer(void);
+static PGconn *database(const char *conninfo, const char *sql);
+static int commit(const uint8_t *p, size_t len);
 static void take(int listener);
 static void leave(int fd);
 static void input(int fd);
 static size_t handshake(int fd, uint8_t *p, size_t len);
 static size_t frame(int fd, uint8_t *p, size_t len);
 static void message(const uint8_t *p, size_t len);
-static void hold(void);
 static void fan_out(void);
 static void keep(int fd, const uint8_t *p, size_t len);
 static void flush(int fd);
 
 
-static int       ep, batch, tfd;
-static long      pause_usec;
+static int       ep, batch;
+static PGconn   *db;                        /* NULL: nothing is stored */
 static peer_t    peer[MAX_FDS];
 static int       members[MAX_FDS];
 static uint32_t  nmembers;
@@ -77,12 +77,19 @@ main(int argc, char **argv)
     struct epoll_event  ee, ev[1024];
 
     if (argc < 2) {
-        fputs("usage: floor PORT [batch]\n", stderr);
+        fputs("usage: floor PORT [batch | CONNINFO SQL]\n", stderr);
         return 2;
     }
 
     batch = (argc > 2 && strcmp(argv[2], "batch") == 0);
-    pause_usec = (argc > 2) ? atol(argv[2]) : 0;
+
+    if (argc > 3) {
+        db = database(argv[2], argv[3]);
+
+        if (db == NULL) {
+            return 1;
+        }
+    }
 
     getrlimit(RLIMIT_NOFILE, &rl);
     rl.rlim_cur = rl.rlim_max;
@@ -90,9 +97,8 @@ main(int argc, char **argv)
 
     ep = epoll_create1(0);
     listener = listen_on(atoi(argv[1]));
-    tfd = timer();
 
-    if (ep == -1 || listener == -1 || tfd == -1) {
+    if (ep == -1 || listener == -1) {
         perror("floor");
         return 1;
     }
@@ -112,11 +118,6 @@ main(int argc, char **argv)
                 continue;
             }
 
-            if (fd == tfd) {
-                fan_out();
-                continue;
-            }
-
             if (ev[i].events & EPOLLOUT) {
                 flush(fd);
             }
@@ -127,42 +128,49 @@ main(int argc, char **argv)
         }
 
         if (nout) {
-            pause_usec ? hold() : fan_out();
+            fan_out();
         }
     }
 }
 
 
-static int
-timer(void)
+static PGconn *
+database(const char *conninfo, const char *sql)
 {
-    int                 fd;
-    struct epoll_event  ee;
+    PGconn    *c;
+    PGresult  *prepared;
 
-    fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    c = PQconnectdb(conninfo);
+    prepared = PQprepare(c, "floor", sql, 1, NULL);
 
-    ee.events = EPOLLIN|EPOLLET;
-    ee.data.fd = fd;
+    if (PQresultStatus(prepared) != PGRES_COMMAND_OK) {
+        fprintf(stderr, "floor: %s", PQerrorMessage(c));
+        PQfinish(c);
+        c = NULL;
+    }
 
-    return (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ee) == 0) ? fd : -1;
+    PQclear(prepared);
+
+    return c;
 }
 
 
-/* what comes meanwhile is put behind, and leaves with it */
-
-static void
-hold(void)
+static int
+commit(const uint8_t *p, size_t len)
 {
-    struct itimerspec  its;
+    int          n, stored;
+    PGresult    *res;
+    const char  *value;
 
-    memset(&its, 0, sizeof(its));
+    value = (const char *) p;
+    n = (int) len;
 
-    timerfd_gettime(tfd, &its);
+    res = PQexecPrepared(db, "floor", 1, &value, &n, (int[]) { 1 }, 0);
+    stored = (PQresultStatus(res) == PGRES_COMMAND_OK);
 
-    if (its.it_value.tv_nsec == 0) {
-        its.it_value.tv_nsec = pause_usec * 1000;
-        timerfd_settime(tfd, 0, &its, NULL);
-    }
+    PQclear(res);
+
+    return stored;
 }
 
 
@@ -345,6 +353,10 @@ frame(int fd, uint8_t *p, size_t len)
 static void
 message(const uint8_t *p, size_t len)
 {
+    if (db && !commit(p, len)) {
+        return;
+    }
+
     if (nout + len + 4 > OUT_SIZE) {
         fan_out();
     }
@@ -363,7 +375,7 @@ message(const uint8_t *p, size_t len)
     memcpy(out + nout, p, len);
     nout += len;
 
-    if (!batch && !pause_usec) {
+    if (!batch) {
         fan_out();
     }
 }

@@ -11,13 +11,14 @@ use FC::Util qw/ run_quiet slurp /;
 
 my %colors = (
     fcchat => '#c0392b', floor => '#95a5a6', batch => '#7f8c8d',
+    commit => '#34495e',
     nchan => '#2980b9', nchan_redis => '#85c1e9', original => '#f39c12',
     url => '#27ae60',
 );
 
 my @columns = (
     [ fcchat => 'fcchat' ], [ floor => 'floor' ], [ batch => 'batched' ],
-    [ nchan => 'nchan' ], [ nchan_redis => 'nchan+R' ],
+    [ commit => 'commits' ], [ nchan => 'nchan' ], [ nchan_redis => 'nchan+R' ],
     [ original => 'original' ], [ url => 'url' ],
 );
 
