@@ -23,12 +23,20 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(45);
-my $site = FC::Site->new($t, more => <<'EOF');
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(53);
+my $site = FC::Site->new($t, server => <<'EOS', more => <<'EOF');
+        listen 127.0.0.1:8081 sndbuf=8k;
+EOS
         location /short/ {
             fcchat;
             fcchat_ping 500ms;
             fcchat_timeout 1500ms;
+        }
+
+        location /large/ {
+            fcchat;
+            fcchat_message_length 16384;
+            fcchat_lag 2m;
         }
 
         location /echo {
@@ -41,6 +49,7 @@ $site->django->room('stream_1');
 $t->run();
 
 my $neighbour = $site->join('bob');
+my ($fills, $last) = (0, 0);
 
 sub alice { return $site->join('alice', auto_pong => 0, @_) }
 
@@ -70,9 +79,11 @@ is(outcome(alice(), @pieces, { op => 0, payload => '' }), 'pieces',
    'S14: 64 fragments');
 is(outcome(alice(), @pieces, { op => 0, fin => 0, payload => '' },
            { op => 0, payload => '' }), 1008, 'S14: 65');
-is(outcome(alice(), { op => 1, fin => 0, payload => '' },
-           map { { op => 0, fin => 0, payload => '' } } 1 .. 20000), 1008,
-   'S14: 20000 empty ones');
+my $ws = alice();
+
+$ws->send_raw(FC::WS::frame(op => 1, fin => 0, payload => ''));
+$ws->send_raw("\x00\x80\0\0\0\0" x 100000) for 1 .. 10;
+is(($ws->recv_close(5 * slow()))[0], 1008, 'S14: a million empty ones');
 
 # control frames
 
@@ -83,20 +94,52 @@ is(outcome(alice(), @pings, whole('{"message":"ten"}')), 'ten',
 is(outcome(alice(), @pings, { op => 10 }, whole('{"message":"no"}')), 1008,
    'S16: eleven');
 
-my $ws = alice();
-
+$ws = alice();
 $ws->send_raw(join '', map { FC::WS::frame(%$_) } @pings);
 sleep 1.1;
 is(outcome($ws, @pings, whole('{"message":"later"}')), 'later',
    'S16: ten more in the next one');
 
-# who does not read: one pong at most is owed to a full socket
+# who does not read: of many pings the last one is answered, when it reads again
 
-my $deaf = FC::WS->connect(port => port(8080), path => '/echo', rcvbuf => 4096,
-                           timeout => 0.3);
+my $fill = $site->join('bob', path => '/large/stream_1/');
+my $deaf = $site->join('alice', port => port(8081), rcvbuf => 4096,
+                       auto_pong => 0, path => '/large/stream_1/');
 
-$deaf->send_frame(op => 2, payload => 'x' x 7000) for 1 .. 2000;
-$deaf->{timeout} = 2;
+$deaf->{timeout} = 30 * slow();
+$fill->send_json({ message => "f" x 16000 }) for 1 .. 40;
+ok($neighbour->recv_until(sub { ($_[0]{message} // '') =~ /^f/ && ++$fills == 40
+                              }, 10 * slow()), 'S16: a socket is full');
+
+$deaf->send_raw(join '', map { FC::WS::frame(%$_) } @pings[0 .. 8],
+                whole('{"message":"not reading"}'));
+ok($neighbour->recv_until(sub { $_[0]{message} eq 'not reading' }),
+   'S16: nine pings of who does not read');
+
+my @pongs;
+
+while (my $frame = $deaf->recv()) {
+    push @pongs, $frame->{payload} if $frame->{op} == 10;
+    last if @pongs && $frame->{payload} =~ /not reading/
+            || $frame->{op} == 8;
+    $last = 1 if $frame->{payload} =~ /not reading/;
+    last if @pongs && $last;
+}
+
+is("@pongs", 'p9', 'S16: the last one is answered');
+
+$deaf->send_ping('now');
+is(($deaf->recv() // {})->{payload}, 'now', 'S16: and the next one');
+$deaf->drop();
+$fill->drop();
+
+my $flood = $site->join('alice', port => port(8081), rcvbuf => 4096,
+                        auto_pong => 0);
+
+$flood->send_raw(join '', map { FC::WS::frame(op => 9, payload => 'x' x 125) }
+                          1 .. 20000);
+is(($flood->recv_close(10 * slow()))[0], 1008,
+   'S16: a flood of pings, and no pong is read');
 
 # an unfinished message, however busily it is sent
 
@@ -157,6 +200,22 @@ is(outcome(alice(), whole('{"message":"keys",' . join(',', map { qq("$_":0) }
 is(outcome(alice(), whole('{' . join(',', map { qq("$_":0) } 1 .. 100000)
                           . '}')), 1009, 'S20: 100000');
 
+# the same where a message may have 192 KB
+
+for my $case ([ 'depth 100000', 'bad_json',
+                '{"message":"x","x":' . '[' x 100000 . '}' ],
+              [ '100000 bytes of keys', 'many',
+                '{"message":"many",' . join(',', map { qq("k$_":0) } 1 .. 9999)
+                . '}' ],
+              [ 'a million keys', 1009,
+                '{' . join(',', map { qq("$_":0) } 1 .. 1000000) . '}' ])
+{
+    my ($name, $want, $text) = @$case;
+
+    is(outcome(alice(path => '/large/stream_1/'), whole($text)), $want,
+       "S20: $name");
+}
+
 # names of rooms
 
 is($site->join('alice', room => 'r' x 255)->status(), 404, 'a room of 255');
@@ -168,10 +227,14 @@ my $good = $site->cookie('alice');
 
 is(alice(cookies => join('; ', map({ "c$_=" . 'v' x 20 } 1 .. 100),
                          "sessionid=$good"))->status(), 101, '100 cookies');
-is(alice(cookies => "sessionid=$good; big=" . 'b' x 7900)->status(), 101,
-   'a Cookie of 8 KB');
-is(alice(cookies => "sessionid=$good; big=" . 'b' x 8200)->status(), 400,
-   'a larger one');
+
+my $cookies = "sessionid=$good; big=";
+my $bytes = 8192 - length "Cookie: $cookies\r\n";
+
+is(alice(cookies => $cookies . 'b' x $bytes)->status(), 101,
+   'a line Cookie of 8 KB');
+is(alice(cookies => $cookies . 'b' x ($bytes + 1))->status(), 400,
+   'one byte more');
 is(alice(cookies => "sessionid=" . 'k' x 7900)->status(), 401,
    'a session of 8 KB');
 is(alice(headers => [ map { "X-Test-$_: " . 'h' x 900 } 1 .. 40 ])->status(),
@@ -217,8 +280,6 @@ for my $n ('9223372036854775808', '9' x 25, '-1', '0x1', '1.5', '') {
        ->recv_until(sub { $_[0]{type} eq 'reset' })->{reason}, 'malformed',
        "S26: since number \"$n\"");
 }
-
-$deaf->drop();
 
 # and nobody else has noticed
 

@@ -688,7 +688,7 @@ typedef enum {
 } ngx_http_fcchat_state_e;
 
 
-/* what has come of something unfinished */
+/* what has come of something unfinished, and a pong that can't be sent yet */
 
 typedef struct {
     fcc_ws_t                        ws;
@@ -696,6 +696,8 @@ typedef struct {
     uint32_t                        len;
     uint32_t                        size;
     ngx_msec_t                      began;      /* session->partial: when */
+    u_char                          pong_len;   /* session->owes: of it */
+    u_char                          pong[FCC_WS_CONTROL_MAX];
 } ngx_http_fcchat_input_t;
 
 
@@ -720,6 +722,7 @@ struct ngx_http_fcchat_session_s {
     unsigned                        paused:1;   /* not read: too much pending */
     unsigned                        draining:1; /* the worker is leaving */
     unsigned                        partial:1;
+    unsigned                        owes:1;     /* a pong: input has it */
     unsigned                        reading:1;  /* a page of history */
     unsigned                        failed:1;   /* it broke the protocol */
     unsigned                        deflate:4;  /* bits of our window; 0: it
@@ -809,6 +812,9 @@ void ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s);
 /* what has come: bytes of frames, unmasked in place */
 void ngx_http_fcchat_session_feed(ngx_http_fcchat_session_t *s, u_char *p,
     u_char *last);
+
+/* the pong that is owed, if its reader reads again */
+void ngx_http_fcchat_session_pong(ngx_http_fcchat_session_t *s);
 
 /* the time of the wheel has come */
 void ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s);

@@ -6,6 +6,7 @@
  * gathered in memory that exists only while it is unfinished, and so does the
  * parser: most sockets are idle, between two frames, where a new parser is as
  * good as the old one.  One that is compressed is inflated when it is whole.
+ * The pong that is owed to who does not read is kept beside the parser.
  */
 
 
@@ -33,7 +34,7 @@ static ngx_int_t ngx_http_fcchat_frame_inflate(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev, u_char **data, size_t *len);
 static void ngx_http_fcchat_frame_second(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
-    fcc_ws_event_t *ev);
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_close(ngx_http_fcchat_session_t *s,
     fcc_ws_event_t *ev);
 static void ngx_http_fcchat_frame_error(ngx_http_fcchat_session_t *s,
@@ -126,7 +127,7 @@ ngx_http_fcchat_frame_run(ngx_http_fcchat_session_t *s,
             break;
 
         default:
-            ngx_http_fcchat_frame_control(s, &ev);
+            ngx_http_fcchat_frame_control(s, in, &ev);
             break;
         }
     }
@@ -154,8 +155,11 @@ static ngx_int_t
 ngx_http_fcchat_frame_keep(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_input_t *in)
 {
-    if (fcc_ws_fresh(&in->ws) || s->state == NGX_HTTP_FCCHAT_LEAVING) {
+    if (s->state == NGX_HTTP_FCCHAT_LEAVING
+        || (fcc_ws_fresh(&in->ws) && !s->owes))
+    {
         s->partial = 0;
+        s->owes = 0;
 
         if (in->data) {
             ngx_free(in->data);
@@ -177,12 +181,13 @@ ngx_http_fcchat_frame_keep(ngx_http_fcchat_session_t *s,
                          s->member.connection->log);
     if (s->input == NULL) {
         s->partial = 0;
+        s->owes = 0;
 
         if (in->data) {
             ngx_free(in->data);
         }
 
-        return NGX_ERROR;
+        return fcc_ws_fresh(&in->ws) ? NGX_OK : NGX_ERROR;
     }
 
     *s->input = *in;
@@ -374,7 +379,7 @@ ngx_http_fcchat_frame_second(ngx_http_fcchat_session_t *s)
 
 static void
 ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
-    fcc_ws_event_t *ev)
+    ngx_http_fcchat_input_t *in, fcc_ws_event_t *ev)
 {
     ngx_http_fcchat_frame_second(s);
 
@@ -384,14 +389,45 @@ ngx_http_fcchat_frame_control(ngx_http_fcchat_session_t *s,
         return;
     }
 
-    /* who does not read gets no more to read */
+    if (ev->type != FCC_WS_EV_PING) {
+        return;
+    }
 
-    if (ev->type == FCC_WS_EV_PING
-        && !ngx_http_fcchat_member_blocked(&s->member))
-    {
+    if (!ngx_http_fcchat_member_blocked(&s->member)) {
+        s->owes = 0;
         ngx_http_fcchat_session_reply(s, FCC_WS_PONG, ev->payload.data,
                                       ev->payload.len);
+        return;
     }
+
+    /* RFC 6455 5.5.3: of several pings the last one may be answered alone */
+
+    s->owes = 1;
+    in->pong_len = (u_char) ev->payload.len;
+
+    if (ev->payload.len) {
+        ngx_memcpy(in->pong, ev->payload.data, ev->payload.len);
+    }
+}
+
+
+void
+ngx_http_fcchat_session_pong(ngx_http_fcchat_session_t *s)
+{
+    if (!s->owes
+        || s->in_todo
+        || s->state != NGX_HTTP_FCCHAT_OPEN
+        || ngx_http_fcchat_member_blocked(&s->member))
+    {
+        return;
+    }
+
+    s->owes = 0;
+
+    ngx_http_fcchat_session_reply(s, FCC_WS_PONG, s->input->pong,
+                                  s->input->pong_len);
+
+    (void) ngx_http_fcchat_frame_keep(s, s->input);
 }
 
 

@@ -485,6 +485,7 @@ ngx_http_fcchat_session_write(ngx_event_t *wev)
 
     (void) ngx_http_fcchat_member_writable(&s->member);
 
+    ngx_http_fcchat_session_pong(s);
     ngx_http_fcchat_session_sent(s);
 }
 
