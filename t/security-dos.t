@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(38);
+my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(41);
 
 my $off = 'fcchat_rate off; fcchat_reaction_rate off;'
           . ' fcchat_connections user=off ip=off;';
@@ -45,8 +45,9 @@ EOS
             fcchat_connections user=off ip=2;
         }
 
-        location /echo {
-            fcchat_echo;
+        location /api/ {
+            fcchat_api;
+            fcchat_api_rate 2r/m burst=3;
         }
 EOT
 
@@ -167,6 +168,26 @@ is(counted(headers => [ 'X-Test-Address: 198.51.100.1',
                         'X-Forwarded-For: 203.0.113.1' ])->status(), 429,
    'S29: X-Forwarded-For is nobody');
 $_->drop() for @open;
+
+# S29: and of the API
+
+sub asked {
+    my ($address) = @_;
+
+    my $http = $site->join(undef, path => '/api/stream_1/viewers',
+                           headers => [ "X-Test-Address: $address" ]);
+    my $status = $http->status();
+
+    $http->drop();
+
+    return $status;
+}
+
+is(join(' ', map { asked('198.51.100.3') } 1 .. 4), '200 200 200 429',
+   'S29: requests of a guest by its address');
+is(join(' ', map { asked("2001:db8:2::$_") } 1 .. 4), '200 200 200 429',
+   'S29: of which half is one of IPv6');
+is(asked('2001:db8:2:1::1'), 200, 'S29: and the next is another');
 
 # S34: resumes and pages
 

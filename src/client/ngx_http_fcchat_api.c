@@ -384,7 +384,6 @@ static ngx_int_t
 ngx_http_fcchat_api_known(ngx_http_fcchat_ctx_t *ctx)
 {
     uint64_t                key;
-    ngx_str_t              *addr;
     ngx_msec_t              wait;
     ngx_http_fcchat_api_t  *api;
 
@@ -398,8 +397,7 @@ ngx_http_fcchat_api_known(ngx_http_fcchat_ctx_t *ctx)
         key = ngx_http_fcchat_user_key(ctx->hub, &ctx->schema, ctx->user.id);
 
     } else {
-        addr = &ctx->request->connection->addr_text;
-        key = fcc_rate_hash(FCC_RATE_HASH_INIT, addr->data, addr->len);
+        key = ctx->auth.from;
     }
 
     wait = ngx_http_fcchat_rate_take(ctx->worker->conf->rates, key,
