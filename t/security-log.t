@@ -15,6 +15,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
+use Time::HiRes qw/ time /;
 
 use FC::Pg;
 use FC::Proxy;
@@ -25,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
 my $pg = FC::Pg->new();
 my $proxy = FC::Proxy->new(to => $pg->host() . '/.s.PGSQL.' . $pg->port());
 my $slow = $pg->dsn('tcp') =~ s/port=\d+/'port=' . $proxy->port()/er;
@@ -44,6 +45,14 @@ EOF
         location /guests/ {
             fcchat;
             fcchat_guests read;
+        }
+
+        location /full/ {
+            fcchat;
+            fcchat_rate off;
+            fcchat_log /dev/full;
+            access_log /dev/full;
+            error_log /dev/full info;
         }
 
         location /late/ {
@@ -183,6 +192,29 @@ for (split /\n/, slurp($told)) {
 
 is(join('', grep { $lines{$_} > 1 } sort keys %lines), '',
    'S37: one line of a kind in a second');
+
+# S37: the disk with the logs is full, for one location of this worker
+
+my $full = $site->join('bob', path => '/full/stream_1/',
+                       protocol => 'fcchat.v1');
+my ($slowest, $acks, $none) = (0, 0, 0);
+
+for (1 .. 50) {
+    my $since = time();
+
+    $none++ if $site->join('alice', cookie => 'd' x 32,
+                           path => '/full/stream_1/')->status() == 401;
+
+    $full->send_json({ type => 'message', text => "no space $_",
+                       cid => "full$_" });
+    $acks++ if $full->recv_until(sub { ($_[0]{type} // '') eq 'ack' });
+
+    $slowest = time() - $since if time() - $since > $slowest;
+}
+
+is("$none $acks", '50 50', 'S37: with a full disk all are answered');
+cmp_ok($slowest, '<', 2 * slow(), 'S37: and nobody waits');
+$full->close();
 
 # S28: what is not answered in time
 
