@@ -128,7 +128,7 @@ sub unknown {
 
     my %names = map { $_ => 1 } $text =~ /\b(fcchat_[a-z_]+)\b/g;
 
-    delete @names{qw/ fcchat_lag fcchat_status /};    # directives
+    delete @names{qw/ fcchat_lag fcchat_status fcchat_retention /};    # directives
 
     return grep { $m->text() !~ /^\Q$_\E[ {]/m } sort keys %names;
 }

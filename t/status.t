@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(61);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(65);
 
 my $site = FC::Site->new($t, workers => 2, more => <<'EOT');
         location /status {
@@ -32,6 +32,11 @@ my $site = FC::Site->new($t, workers => 2, more => <<'EOT');
         location /close/ {
             fcchat;
             fcchat_refuse close;
+        }
+
+        location /packed/ {
+            fcchat;
+            fcchat_deflate on;
         }
 
         location /echo {
@@ -48,7 +53,7 @@ sub metrics { return FC::Metrics->read(port(8080), '/status') }
 # what depends on timing alone is left out.
 
 my $noise = qr/^(?:postgres|redis|sends|bytes|catchups|fanout|session_cache
-                 |deliveries_total\{kind="notice"\})/x;
+                 |deflate_bytes|deliveries_total\{kind="notice"\})/x;
 
 sub moves {
     my ($before, $want, $name) = @_;
@@ -293,6 +298,38 @@ moves($before, { 'handshakes_refused_total{reason="no_session"}' => 1,
                  'connections_opened_total{protocol="old"}' => 1,
                  'connections_closed_total{code="4401"}' => 1 },
       'refused after the upgrade');
+
+$site->pg()->sql('insert into localhost.fcchat_ban (room_id, user_id) select'
+                 . ' r.id, u.id from localhost.chat_chatroom r,'
+                 . " localhost.accounts_user u where r.name = 'stream_2'"
+                 . " and u.username = 'bob'");
+ok(wait_for(sub {
+    4 == grep { $_->status() == 403 }
+         map { $site->join('bob', room => 'stream_2') } 1 .. 4;
+}), 'somebody is banned');
+$before = metrics();
+$site->join('bob', room => 'stream_2');
+moves($before, { 'handshakes_refused_total{reason="banned"}' => 1 },
+      'refused: banned');
+
+# compression
+
+$before = metrics();
+$ws = $site->join('alice', path => '/packed/stream_1/',
+                  extensions => 'permessage-deflate');
+$ws->send_json({ message => 'packed ' x 40 });
+moves($before, { 'connections_opened_total{protocol="old"}' => 1,
+                 client_messages_total => 1, messages_total => 1,
+                 commit_seconds_count => 1,
+                 'deliveries_total{kind="message"}' => 6,
+                 deflate_messages_total => 1 }, 'compressed');
+
+my $packed = metrics();
+
+cmp_ok($packed->get('fcchat_deflate_bytes_total{form="packed"}'), '<',
+       $packed->get('fcchat_deflate_bytes_total{form="plain"}') / 2,
+       'to less');
+$ws->close();
 
 # the session cache
 

@@ -268,6 +268,8 @@ ngx_http_fcchat_inside(ngx_http_fcchat_ctx_t *ctx)
     if (ngx_http_fcchat_room_banned(ctx->room, ctx->user.id, ctx->user.staff,
                                     &ctx->request->connection->addr_text))
     {
+        ngx_http_fcchat_stat_label(NGX_HTTP_FCCHAT_STAT_REFUSED, "banned", 1);
+
         ngx_http_fcchat_audit_request(ctx->request,
                                       NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
                                       "banned");

@@ -23,7 +23,7 @@ static const char  *ngx_http_fcchat_stat_codes[] = {
 
 
 static const char  *ngx_http_fcchat_stat_refusals[] = {
-    "method", "malformed", "version", "origin", "no_session", "forbidden",
+    "method", "malformed", "version", "origin", "no_session", "banned",
     "no_room", "too_many", "unavailable", "other", NULL
 };
 
@@ -46,8 +46,14 @@ static const char  *ngx_http_fcchat_stat_directions[] = {
 };
 
 
+static const char  *ngx_http_fcchat_stat_forms[] = {
+    "plain", "packed", NULL
+};
+
+
 static const char  *ngx_http_fcchat_stat_resets[] = {
-    "epoch", "malformed", "too_old", "gone", "ahead", "other", NULL
+    "epoch", "malformed", "too_old", "gone", "ahead", "too_often", "other",
+    NULL
 };
 
 
@@ -121,6 +127,15 @@ const ngx_http_fcchat_stat_family_t  ngx_http_fcchat_stat_families[] = {
     { "bytes_total", "Bytes of WebSocket frames.",
       NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_BYTES_IN,
       "direction", ngx_http_fcchat_stat_directions },
+
+    { "deflate_messages_total",
+      "Messages compressed, each once for all its readers.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_DEFLATED,
+      NULL, NULL },
+
+    { "deflate_bytes_total", "Their bytes, before and after.",
+      NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_DEFLATE_PLAIN,
+      "form", ngx_http_fcchat_stat_forms },
 
     { "reactions_total", "Reactions that were taken.",
       NGX_HTTP_FCCHAT_STAT_COUNTER, NGX_HTTP_FCCHAT_STAT_REACTIONS,

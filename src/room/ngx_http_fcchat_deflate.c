@@ -11,6 +11,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http_fcchat_deflate.h>
+#include <ngx_http_fcchat_stat.h>
 
 
 static ngx_int_t ngx_http_fcchat_deflate_room(ngx_http_fcchat_deflate_t *d,
@@ -72,6 +73,10 @@ ngx_http_fcchat_deflate(ngx_http_fcchat_deflate_t *d, ngx_uint_t bits,
     {
         return opcode;
     }
+
+    ngx_http_fcchat_stat_inc(DEFLATED);
+    ngx_http_fcchat_stat_add(DEFLATE_PLAIN, *len);
+    ngx_http_fcchat_stat_add(DEFLATE_PACKED, n);
 
     *data = d->packed;
     *len = n;
