@@ -375,6 +375,41 @@ ok($late->wait_for('document.body.dataset.state === "closed"'), 'banned');
 is($late->value(shown($loud)), 1, 'what was said stays');
 
 
+# who is banned, and the way back
+
+is($alice->value('document.getElementById("bans-open").hidden'), 1,
+    'the list is not for alice');
+$mod->click('#bans-open');
+ok($mod->wait_for('[...document.querySelectorAll("#bans .ban .badge")].map('
+    . 'e => e.textContent).sort().join() === "Banned,Muted"'),
+    'the moderator sees a ban and a timeout');
+is($mod->value('[...new Set([...document.querySelectorAll('
+    . '"#bans .ban .name")].map(e => e.textContent))].join()'), '花子',
+    'and whose they are');
+is($mod->value('document.querySelector("#bans .ban small").textContent'),
+    'until it is undone · by streamer', 'until when and by whom');
+$mod->click('#bans .ban .button');
+ok($mod->wait_for('!document.getElementById("bans-note").hidden'),
+    'undone, both of them');
+$mod->click('#bans-close');
+is($mod->value('document.getElementById("bans").open'), 0, 'closed');
+ok($alice->wait_for('[...document.querySelectorAll(".note.moderation .text")]'
+    . '.at(-1)?.textContent === "lifted the ban of 花子."'), 'all are told');
+$late->click('#notice-action');
+ok($late->wait_for($ONLINE), 'and she is back');
+
+
+# who comes and goes
+
+my $note = '[...document.querySelectorAll(".note.%s .text")].at(-1)'
+    . '?.textContent === "花子 has %s"';
+
+$late->close();
+ok($alice->wait_for(sprintf($note, 'leave', 'left'), 40), 'she leaves');
+$late = open_window('en-US', user => '花子');
+ok($alice->wait_for(sprintf($note, 'join', 'joined'), 20), 'and joins');
+
+
 # the width of a phone
 
 $alice->size(375, 700);

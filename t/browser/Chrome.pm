@@ -247,6 +247,16 @@ sub call {
 }
 
 
+# a page that is merely left may be kept, with its socket
+
+sub close {
+    my ($self) = @_;
+
+    $self->{chrome}->call('Target.closeTarget',
+        { targetId => $self->{target} });
+}
+
+
 sub size {
     my ($self, $width, $height) = @_;
 
@@ -347,7 +357,7 @@ sub screenshot {
 
     open my $out, '>:raw', $file or die "$file: $!\n";
     print $out decode_base64($r->{data});
-    close $out or die "$file: $!\n";
+    CORE::close $out or die "$file: $!\n";
 }
 
 

@@ -10,7 +10,7 @@ import { t, has, lang } from "./i18n.js";
 const MAX_ROWS = 500;
 const NEAR_END = 48;
 
-function element(tag, className, text) {
+export function element(tag, className, text) {
     const el = document.createElement(tag);
 
     if (className) {

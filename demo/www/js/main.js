@@ -14,6 +14,7 @@ import { Users } from "./users.js";
 import { Compose } from "./compose.js";
 import { startPlayer } from "./player.js";
 import { Rules } from "./rules.js";
+import { Bans } from "./bans.js";
 
 const $ = id => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -42,6 +43,13 @@ const rules = new Rules({
     pins: $("pins"), slow: $("slow"), pace: $("pace"),
     unpin: pin => command("unpin", { id: pin.id }),
     setSlow: seconds => command("slow", { seconds })
+});
+
+const bans = new Bans({
+    button: $("bans-open"), dialog: $("bans"), list: $("bans-list"),
+    note: $("bans-note"), more: $("bans-more"), close: $("bans-close"),
+    load: loadBans,
+    unban: (who, scope) => command("unban", { ...who, scope })
 });
 
 /* where we are in the room's log, to be resumed from there */
@@ -128,6 +136,27 @@ function moderate(action, m) {
     }
 }
 
+/* as this window's user, whose cookie the others have to leave alone meanwhile;
+ * those of all rooms are not for a moderator of one */
+
+async function loadBans(query) {
+    const release = await users.prepare();
+
+    try {
+        const answer = await fetch("/api/chat/" + encodeURIComponent(room)
+                                   + "/bans" + query, { cache: "no-store" });
+
+        if (!answer.ok && answer.status !== 403) {
+            throw new Error("bans: " + answer.status);
+        }
+
+        return answer.ok ? await answer.json() : null;
+
+    } finally {
+        release();
+    }
+}
+
 function refused(cid) {
     const text = outbox.refuse(cid);
 
@@ -208,6 +237,7 @@ const handlers = {
         log.allowModeration(["moderator", "owner"].includes(m.you?.role));
         showViewers(m.viewers);
         rules.welcome(m, log.moderator);
+        bans.allow(log.moderator);
         nowReady();
     },
 
@@ -224,6 +254,7 @@ const handlers = {
     moderation(m) {
         passed(m.seq);
         rules.event(m);
+        bans.changed();
         show(m);
     },
 
@@ -240,10 +271,12 @@ const handlers = {
     ack(m) {
         outbox.take(m.cid);
         log.acked(m.cid, m.seq);
+        bans.changed();
     },
 
     error(m) {
         refusal(m);
+        bans.changed();
 
         if (m.cid) {
             refused(m.cid);
