@@ -1,12 +1,14 @@
 #!/usr/bin/perl
 
 # What README.md, SECURITY.md and CHANGES name is there: tests, files of sql/,
-# pictures; and each section of the seed has its test.
+# pictures; and each section of the seed has its test.  What has a name for
+# others, a table, an error, a code a socket is closed with, is in README.md, and
+# errors and codes are in a test.
 
 use warnings;
 use strict;
 
-use Test::More tests => 6;
+use Test::More tests => 12;
 
 use FindBin;
 
@@ -35,6 +37,31 @@ my %section = $readme =~ /^\| ([^|`]+?) \| .*?(`t\/[^|]+) \|$/mg;
 cmp_ok(scalar keys %section, '>', 20, 'sections of the seed');
 is(join(' ', grep { $section{$_} !~ m{t/[\w/-]+\.t} } sort keys %section), '',
    'and each has a test');
+
+# names for others
+
+my $src = join "\n", map { content($_) } glob 'src/*/*.[ch]';
+my $tests = join "\n", map { content($_) } grep { !m{/00-} } glob 't/*.t';
+my @tables = map { content($_) =~ /CREATE (?:UNLOGGED )?TABLE IF NOT EXISTS (\w+)/g }
+             glob 'sql/[0-9]*.sql';
+my ($labels) = $src =~ /stat_errors\[\] = \{(.*?)\};/s;
+my %error = map { $_ => 1 }
+            $src =~ /\bcode = "(\w+)"/g,
+            $src =~ /api_refuse\([^;]*?,\s*"([a-z]+(?:_[a-z]+)*)",/g,
+            grep { $_ ne 'other' } $labels =~ /"(\w+)"/g;
+my %close = map { $_ => 1 }
+            $src =~ /define NGX_HTTP_FCCHAT_CLOSE_\w+\s+(4\d\d\d)/g;
+
+cmp_ok(scalar keys %error, '>', 20, 'errors');
+cmp_ok(scalar keys %close, '>', 8, 'codes');
+is(join(' ', grep { $readme !~ /^\| `$_` \|/m } @tables), '',
+   'each table is told of');
+is(join(' ', grep { $readme !~ /^\|.*`$_`/m } sort keys %error), '',
+   'and each error');
+is(join(' ', grep { $readme !~ /^\| $_ \|/m } sort keys %close), '',
+   'and each code');
+is(join(' ', grep { $tests !~ /\b$_\b/ } sort keys(%error), sort keys %close),
+   '', 'and those have a test');
 
 
 sub missing {

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
 # What moderators read over HTTP: who is banned or timed out, of a room and of
-# all of them, and what was done by whom; page by page.
+# all of them, and what was done by whom; page by page.  What the site itself
+# does is done once, and up to a bound.
 
 use warnings;
 use strict;
@@ -20,7 +21,7 @@ use FC::Site;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(56);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(58);
 
 $t->write_file('api_secret', "secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
@@ -184,6 +185,19 @@ my $etag = got('/audit', 'rob')->{header}{etag};
 
 is(got('/audit', 'rob', headers => { 'If-None-Match' => $etag })->{status},
    304, 'nothing was done');
+
+# as many pins as there may be
+
+my @ids = map { $_->[0] } $pg->sql(
+    'insert into localhost.chat_chatmessage (room_id, user_id, content,'
+    . ' message_type, is_deleted, is_pinned, created_at)'
+    . " select r.id, $id{ann}, 'm' || i, 'message', false, false, now()"
+    . ' from localhost.chat_chatroom r, generate_series(1, 11) i'
+    . " where r.name = 'stream_1' returning id");
+
+is(join(' ', map { code(act(action => 'pin', id => 0 + $_)) } @ids[0 .. 9]),
+   join(' ', (200) x 10), 'ten pins');
+is(code(act(action => 'pin', id => 0 + $ids[10])), '409 too_many', 'not eleven');
 
 # the site's own cid
 
