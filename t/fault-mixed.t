@@ -25,7 +25,7 @@ use FC::Util qw/ slurp wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 1 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 2 + 2);
 
 my $seed = $ENV{FC_FAULT_SEED} // int(time()) ^ $$;
 
@@ -33,7 +33,8 @@ my $seed = $ENV{FC_FAULT_SEED} // int(time()) ^ $$;
 
 diag("FC_FAULT_SEED=$seed");
 
-my $c = Checker->new($t, main => 'worker_shutdown_timeout 20s;');
+my $c = Checker->new($t, moderates => 'all',
+                     main => 'worker_shutdown_timeout 20s;');
 my $pg = $c->site->pg;
 my $redis = $c->site->redis;
 my ($killed, $lock, @done) = (0);
@@ -125,6 +126,7 @@ $c->phase("F22 a mixture, seed $seed", sub {
    ended => qr/^(?:1006|1012|4008|refused|dropped|status 503)$/);
 
 note(join ', ', @done);
+cmp_ok($c->stats()->{moderated}, '>=', 10, 'somebody moderated meanwhile');
 diag("FC_FAULT_SEED=$seed: " . join ', ', @done)
     if !Test::More->builder->is_passing();
 

@@ -21,9 +21,9 @@ use FC::Util qw/ wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 5 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 6 + 2);
 
-my $c = Checker->new($t);
+my $c = Checker->new($t, moderates => 'all');
 my $killed = 0;
 
 $c->run();
@@ -51,6 +51,7 @@ $c->phase('F1 a worker killed every 2 s', sub {
 }, delay => 1, ended => qr/^(?:1006|refused)$/);
 
 cmp_ok($killed, '>=', 4, 'workers were killed');
+cmp_ok($c->stats()->{moderated}, '>=', 10, 'somebody moderated meanwhile');
 
 my $here = $c->stats()->{ready} - 4;
 my $told = '';

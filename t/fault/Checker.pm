@@ -29,7 +29,9 @@ package Checker;
 # new() takes the options of FC::Site, and nodes (2), senders (8), rate (10 a
 # second each), readers (24), old (4: readers of the old protocol), others (3,
 # in another room), size (bytes of a text), start (a function that starts nginx
-# for a Test::Nginx, instead of its run()), log ("warn", the error log's level).
+# for a Test::Nginx, instead of its run()), and moderates: what a moderator does,
+# "messages" (the default: deletes and pins them), "all" (rests, slow mode, and
+# bans of one reader who is there for it, too) or 0.
 # A cluster of PostgreSQL is made that keeps the times of commits.
 
 use strict;
@@ -58,7 +60,7 @@ sub new {
 
     my $self = bless {
         nodes => 2, senders => 8, rate => 10, readers => 24, old => 4,
-        others => 3, size => 0, workers => 2, %o,
+        others => 3, size => 0, workers => 2, moderates => 'messages', %o,
         owner => $$, t => [ $t ], site => [], inserted => 0,
     }, $class;
 
@@ -86,7 +88,7 @@ sub new {
     alarm((300 + 20 * $self->seconds(0)) * slow());
 
     $self->{pid} = open2($self->{out}, $self->{in}, 'setpriv',
-                         '--pdeathsig', 'KILL', '/usr/bin/python3',
+                         '--pdeathsig', 'KILL', '/usr/bin/python3', '-B',
                          "$DIR/checker.py");
 
     return $self;
@@ -112,8 +114,9 @@ sub DESTROY {
 
     local ($?, $@, $!);
 
-    close $self->{in};
-    close $self->{out};
+    # a proxy that was forked since may hold its input open
+
+    kill 'KILL', $self->{pid};
     waitpid delete $self->{pid}, 0;
 
     return;
@@ -181,11 +184,13 @@ sub stats { return shift->call('stats', @_) }
 sub run {
     my ($self) = @_;
 
+    $self->moderator('stream_1') if $self->{moderates};
     $self->{start} ? $self->{start}->($_) : $_->run() for @{$self->{t}};
 
     $self->add('stream_1', senders => $self->many($self->{senders}),
                readers => $self->many($self->{readers}),
-               old => $self->many($self->{old}));
+               old => $self->many($self->{old}),
+               moderates => $self->{moderates});
     $self->add('stream_2', senders => 1, readers => $self->{others})
         if $self->{others};
 
@@ -196,8 +201,23 @@ sub run {
 }
 
 
+# Whoever moderates the room: the client of that name.
+
+sub moderator {
+    my ($self, $room, $name) = @_;
+
+    my $id = $self->site->django->user($name // "$room-m0");
+
+    $self->{pg}->sql('insert into fcchat_moderator select id,'
+                     . " $id from chat_chatroom where name = '$room'");
+
+    return;
+}
+
+
 # More clients of a room, spread over the nodes.  Fields of a client (port,
-# path, rcvbuf, since...) pass through to checker.py; name is a prefix.
+# path, rcvbuf, since...) pass through to checker.py; name is a prefix.  pages
+# write in the old protocol.
 
 sub add {
     my ($self, $room, %o) = @_;
@@ -205,9 +225,16 @@ sub add {
     my $prefix = delete $o{name} // "$room-";
     my $port = delete $o{port};
     my $path = delete $o{path};
+    my $moderates = delete $o{moderates};
     my @kinds = (['s', delete $o{senders} // 0, rate => $self->{rate}],
                  ['r', delete $o{readers} // 0],
-                 ['o', delete $o{old} // 0, old => JSON::PP::true]);
+                 ['o', delete $o{old} // 0, old => JSON::PP::true],
+                 ['p', delete $o{pages} // 0, old => JSON::PP::true,
+                  rate => $self->{rate}],
+                 ['m', $moderates ? 1 : 0, rate => 5,
+                  moderates => $moderates],
+                 ['v', ($moderates // '') eq 'all' ? 1 : 0,
+                  victim => JSON::PP::true]);
     my @clients;
 
     for my $kind (@kinds) {
@@ -245,17 +272,22 @@ sub heads {
 }
 
 
-# The last message of each room, as an old reader sees it.
+# The last text of each room that an old reader sees, and how often it is told
+# of what moderators did after it.
 
 sub tails {
     my ($self) = @_;
 
-    return { map { ($_->[0] => $_->[1]) } $self->{pg}->sql(
-        'select r.name, m.content from fcchat_head h'
-        . ' join chat_chatroom r on r.id = h.room_id'
-        . ' join fcchat_event e on e.room_id = h.room_id'
-        . ' and e.seq = h.last_seq'
-        . ' join chat_chatmessage m on m.id = e.message_id') };
+    return { map { ($_->[0] => [$_->[1], 0 + $_->[2]]) } $self->{pg}->sql(
+        'select r.name, m.content, (select count(*) from fcchat_event l'
+        . ' where l.room_id = r.id and l.seq > e.seq'
+        . " and l.kind not in ('message', 'state'))"
+        . ' from chat_chatroom r join fcchat_event e on e.room_id = r.id'
+        . ' join chat_chatmessage m on m.id = e.message_id'
+        . ' where e.seq = (select max(seq) from fcchat_event l'
+        . ' join chat_chatmessage m on m.id = l.message_id'
+        . " where l.room_id = r.id and l.kind = 'message'"
+        . ' and not m.is_deleted)') };
 }
 
 
@@ -297,8 +329,11 @@ sub ledger {
 
     my $file = $self->node->testdir() . '/ledger';
     my @rows = $self->{pg}->sql(
-        'select r.name, e.seq, coalesce(e.message_id, 0), e.user_id, e.cid,'
-        . ' extract(epoch from pg_xact_commit_timestamp(e.xmin)), m.content'
+        'select r.name, e.seq, coalesce(e.message_id, 0),'
+        . " e.detail ->> 'username', e.cid,"
+        . ' extract(epoch from pg_xact_commit_timestamp(e.xmin)), e.kind,'
+        . " case e.kind when 'message' then m.content"
+        . " else e.detail ->> 'reason' end"
         . ' from fcchat_event e join chat_chatroom r on r.id = e.room_id'
         . ' left join chat_chatmessage m on m.id = e.message_id');
     my @alone = $self->{pg}->sql(
@@ -317,7 +352,10 @@ sub ledger {
 sub judge {
     my ($self, @skip) = @_;
 
-    return $self->call('judge', $self->ledger(), skip => \@skip);
+    # a ban holds everywhere within a second
+
+    return $self->call('judge', $self->ledger(), skip => \@skip,
+                       grace => $self->tolerance() + $self->stats()->{lag});
 }
 
 
