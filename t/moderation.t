@@ -27,7 +27,7 @@ select STDOUT; $| = 1;
 
 binmode Test::More->builder->$_(), ':utf8' for qw/ output failure_output /;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(49);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(50);
 
 my $site = FC::Site->new($t, workers => 2,
                          location => "$WORKER fcchat_history 10;");
@@ -149,6 +149,7 @@ ok(wait_for(sub { !@{fresh()->{pins}} }), 'is no pin any more');
 
 is(told('boss', 0), 'deleted: by mod by owner by boss', 'resumed in memory');
 is($first->{user}, undef, 'in its place');
+is(shown($ack->{seq}), '', 'no pin shows it');
 
 my $page = $site->join('alice', @v1);
 
@@ -340,6 +341,28 @@ sub told {
 
     return join ' ', map { ($_->{message_type} // '') eq 'deleted'
                            ? 'deleted:' : $_->{text} } @all;
+}
+
+
+# What that pin shows to who comes back.
+
+sub shown {
+    my ($pin) = @_;
+
+    my $text;
+
+    wait_for(sub {
+        my $since = $pin - 1;
+        my $ws = $site->join('boss', @v1, query => "since=$epoch:$since");
+
+        $text = $ws->recv_until(sub { $_[0]{type} eq 'moderation' })
+                    ->{target}{text};
+        $ws->drop();
+
+        return $text eq '';
+    }, 3);
+
+    return $text;
 }
 
 

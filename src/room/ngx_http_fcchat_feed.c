@@ -95,6 +95,7 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 
     if (e->detail.len) {
         ngx_http_fcchat_ruled_event(room, e);
+        ngx_http_fcchat_ruled_shows(room, e);
 
     } else if (room->rules) {
         ngx_http_fcchat_slow_said(room, e);
@@ -613,6 +614,8 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     room->asked = head;
     room->logs++;
     room->nothing = 0;
+
+    ngx_memzero(room->shown, sizeof(room->shown));
 
     if (room->moderated) {
         room->ruled = head;

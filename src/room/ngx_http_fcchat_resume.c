@@ -283,6 +283,8 @@ ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
     ngx_uint_t                   i, opcode;
     ngx_http_fcchat_audience_t  *a;
 
+    ngx_http_fcchat_ruled_shows(room, e);
+
     for (i = 0; i < NGX_HTTP_FCCHAT_AUDIENCES; i++) {
         a = &room->audiences[i];
 

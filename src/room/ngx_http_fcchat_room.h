@@ -45,6 +45,7 @@
 #define NGX_HTTP_FCCHAT_COUNTS_MAX     64       /* stamps in one count */
 #define NGX_HTTP_FCCHAT_PEERS_MAX      256      /* workers seen in a room */
 #define NGX_HTTP_FCCHAT_PEER_FRESH     4000     /* ms a count is believed */
+#define NGX_HTTP_FCCHAT_SHOWN_MAX      32       /* pins in the logs with text */
 #define NGX_HTTP_FCCHAT_STAMPS_MAX     1024     /* of a tenant */
 #define NGX_HTTP_FCCHAT_STAMP_WAIT_MAX 1024     /* reactions that wait */
 #define NGX_HTTP_FCCHAT_TEXT_MAX       65536    /* bytes of a text sent on */
@@ -193,6 +194,13 @@ typedef struct {
 } ngx_http_fcchat_held_t;
 
 
+typedef struct {
+    int64_t                         seq;        /* of the pin, 0: none */
+    int64_t                         message;    /* its number */
+    int64_t                         id;         /* and its row */
+} ngx_http_fcchat_shown_t;
+
+
 struct ngx_http_fcchat_room_s {
     ngx_str_node_t                  node;       /* "schema\0name" */
     ngx_str_node_t                  channel;
@@ -264,6 +272,11 @@ struct ngx_http_fcchat_room_s {
     int64_t                         ruled;      /* events up to it are in */
     int64_t                         applied;    /* the last of those above */
     ngx_uint_t                      deletes;    /* so often */
+
+    /* the last pins in the logs, whose frames show a text */
+
+    ngx_http_fcchat_shown_t         shown[NGX_HTTP_FCCHAT_SHOWN_MAX];
+    ngx_uint_t                      nshown;     /* so many since ever */
 };
 
 
@@ -559,6 +572,13 @@ ngx_int_t ngx_http_fcchat_ruled_first(ngx_http_fcchat_room_t *room,
 
 /* an event of the log that is no message */
 void ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room,
+    fcc_event_t *e);
+
+/*
+ * A pin is about to be put into the logs: the text that its frame shows goes
+ * when the message is deleted, or after NGX_HTTP_FCCHAT_SHOWN_MAX more pins.
+ */
+void ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
 
 /* the rules are to be read anew; each tick: if that could not be asked */

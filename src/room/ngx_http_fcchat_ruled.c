@@ -30,6 +30,8 @@ static ngx_int_t ngx_http_fcchat_ruled_enter(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_store_answer_t *answer);
 static void ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room,
     fcc_mod_t *mod, fcc_event_t *e);
+static void ngx_http_fcchat_ruled_hide(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_shown_t *shown);
 static void ngx_http_fcchat_ruled_judge(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_ruled_judge_room(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_ruled_judge_member(ngx_http_fcchat_room_t *room,
@@ -387,6 +389,12 @@ ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room, fcc_mod_t *mod,
         }
     }
 
+    for (i = 0; i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
+        if (room->shown[i].seq && room->shown[i].id == mod->id) {
+            ngx_http_fcchat_ruled_hide(room, &room->shown[i]);
+        }
+    }
+
     /* what is being read may have it still */
 
     if (room->backfill) {
@@ -394,6 +402,80 @@ ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room, fcc_mod_t *mod,
         room->backfill = NULL;
         ngx_http_fcchat_room_resuming(room);
     }
+}
+
+
+void
+ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room, fcc_event_t *e)
+{
+    void                     *root;
+    fcc_mod_t                 mod;
+    ngx_uint_t                i;
+    ngx_http_fcchat_shown_t  *shown;
+
+    if (e->detail.len == 0 || e->text.len == 0) {
+        return;
+    }
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
+        if (room->shown[i].seq == e->seq) {
+            return;
+        }
+    }
+
+    if (fcc_mod_read(&mod, &e->type, &e->detail, &root) != FCC_OK) {
+
+        /* its frame has no target, hence no text */
+
+        return;
+    }
+
+    shown = &room->shown[room->nshown++ % NGX_HTTP_FCCHAT_SHOWN_MAX];
+
+    if (shown->seq) {
+        ngx_http_fcchat_ruled_hide(room, shown);
+    }
+
+    shown->seq = e->seq;
+    shown->message = mod.seq;
+    shown->id = mod.id;
+
+    fcc_mod_free(root);
+}
+
+
+/* in the place of a pin, the same without what its message said */
+
+static void
+ngx_http_fcchat_ruled_hide(ngx_http_fcchat_room_t *room,
+    ngx_http_fcchat_shown_t *shown)
+{
+    size_t                       len;
+    u_char                       buf[FCC_PROTO_OVERHEAD];
+    ngx_uint_t                   i;
+    ngx_http_fcchat_audience_t  *a;
+
+    len = ngx_sprintf(buf, "{\"type\":\"moderation\",\"seq\":%L,"
+                      "\"action\":\"pin\",\"by\":null,\"target\":{"
+                      "\"seq\":%L,\"id\":%L,\"user\":null,"
+                      "\"text\":\"\"}}",
+                      shown->seq, shown->message, shown->id)
+          - buf;
+
+    for (i = NGX_HTTP_FCCHAT_V1;
+         i < NGX_HTTP_FCCHAT_AUDIENCES;
+         i += NGX_HTTP_FCCHAT_DEFLATED)
+    {
+        a = &room->audiences[i];
+
+        if (ngx_http_fcchat_audience_blank(a, shown->seq, buf, len)
+            == NGX_DECLINED)
+        {
+            ngx_http_fcchat_audience_gap(a);
+        }
+    }
+
+    shown->seq = 0;
 }
 
 
