@@ -17,12 +17,13 @@ use Test::Nginx;
 use Time::HiRes qw/ sleep time /;
 
 use Checker;
+use FC::Util qw/ asan rss workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 4 + 3);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 4 + 4);
 
 # so that what is behind is behind here, not in the kernel
 
@@ -31,13 +32,16 @@ my $c = Checker->new($t, nodes => 1, rate => 20, size => 400, old => 6,
                      server => 'listen 127.0.0.1:8085 sndbuf=16k;');
 
 $c->run();
-$c->add('stream_1', name => $_, readers => $c->many(20), port => port(8085),
-        rcvbuf => 4096) for qw/ stopped- crawling- /;
+
+my %many = ('stopped-' => $c->many(60), 'crawling-' => $c->many(20));
+
+$c->add('stream_1', name => $_, readers => $many{$_}, port => port(8085),
+        rcvbuf => 4096) for sort keys %many;
 $c->wait('ready');
 
 my $quiet = $c->phase('F14 all read', sub { $c->more($c->seconds(3) * 160) });
 
-my @by;
+my (@by, $before, $most);
 my $report = $c->phase('F14 slow readers', sub {
     my $end = time() + $c->seconds(8);
 
@@ -45,7 +49,13 @@ my $report = $c->phase('F14 slow readers', sub {
     # does not wait for that any longer
 
     $c->call('reading', name => 'stopped-', on => JSON::PP::false);
-    $c->more(600);
+    $before = $most = size();
+
+    for (1 .. 15) {
+        $c->more(40);
+        $most = size() if size() > $most;
+    }
+
     $c->call('reading', name => 'stopped-', on => JSON::PP::true);
     $c->more(100);
     $c->wait('ready');
@@ -64,6 +74,17 @@ my $report = $c->phase('F14 slow readers', sub {
 
 push @by, $c->stats(by => 1)->{by};
 
+# what the workers have grown by while they fell behind, the room's log as well
+
+SKIP: {
+    skip 'the sanitizers keep what is freed', 1 if asan();
+
+    my $each = ($most - $before) / $many{'stopped-'};
+
+    $c->remark(sprintf 'F14 %.1f KB of memory for each who has stopped', $each);
+    cmp_ok($each, '<=', 64, '64 KB each at most');
+}
+
 my @stopped = grep { /^stopped/ } keys %{$by[0]};
 
 is(join(' ', grep { FC::WS::json()->encode($by[0]{$_}{ended})
@@ -75,3 +96,12 @@ is(join(' ', grep { %{$by[1]{$_}{ended}} && !/^(?:stopped|crawling)/ }
 cmp_ok($report->{delay}{p99}, '<=',
        (2 * $quiet->{delay}{p99} + 0.02) * $c->tolerance(),
        'the others have no delay');
+
+
+sub size {
+    my $kb = 0;
+
+    $kb += rss($_) for workers($t);
+
+    return $kb;
+}
