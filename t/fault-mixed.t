@@ -5,6 +5,8 @@
 #
 #     FC_FAULT_SEED=N       the same faults again
 #     FC_FAULT_SECONDS=N    for so long (20)
+#
+# FC_FAULT_ONLY=PATTERN draws from those of that name, to look for one thing.
 
 use warnings;
 use strict;
@@ -19,8 +21,12 @@ use Test::Nginx;
 use Time::HiRes qw/ sleep time /;
 
 use Checker;
+use Daemon;
 use FC::Crowd;
+use FC::Proxy;
+use FC::Redis;
 use FC::Util qw/ slurp wait_for workers /;
+use Mill;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
@@ -33,10 +39,16 @@ my $seed = $ENV{FC_FAULT_SEED} // int(time()) ^ $$;
 
 diag("FC_FAULT_SEED=$seed");
 
-my $c = Checker->new($t, moderates => 'all',
-                     main => 'worker_shutdown_timeout 20s;');
+my $redis = FC::Redis->new();
+my $proxy = FC::Proxy->new(to => '127.0.0.1:' . $redis->port(),
+                           filter => Mill::filter($seed));
+
+my $c = Checker->new($t, moderates => 'all', redis => $redis, bus => 0,
+                     daemon => 'on', start => \&Daemon::start,
+                     main => Daemon::main() . 'worker_shutdown_timeout 20s;',
+                     http => 'fcchat_redis redis://127.0.0.1:'
+                             . $proxy->port() . ';');
 my $pg = $c->site->pg;
-my $redis = $c->site->redis;
 my ($killed, $lock, @done) = (0);
 
 # to what it happens, what happens, and what makes it good again
@@ -52,6 +64,8 @@ my @faults = (
 
         kill 'HUP', $pid;
     }],
+    ['nginx', 'the binary upgraded', sub { upgrade($c->node(rand 2), 0) }],
+    ['nginx', 'an upgrade rolled back', sub { upgrade($c->node(rand 2), 1) }],
     ['clients', 'clients dropped', sub { $c->call('drop', n => int rand 20) }],
     ['clients', 'readers stop', sub { reading(0) }, sub { reading(1) }],
     ['redis', 'redis killed', sub { $redis->kill9() },
@@ -71,6 +85,11 @@ my @faults = (
         $redis->cmd('CLIENT', 'KILL', 'TYPE', $_) for qw/ pubsub normal /;
     }, sub { $redis->cmd(qw/ CONFIG SET maxclients 1000 /) }],
     ['redis', 'the bus repeats, backwards', \&backwards],
+    ['redis', 'the bus drops', mill(drop => 0.5)],
+    ['redis', 'the bus repeats', mill(repeat => 0.5)],
+    ['redis', 'the bus reorders', mill(reorder => 0.5)],
+    ['redis', 'the bus cuts', mill(cut_short => 0.3)],
+    ['redis', 'the bus is late', mill(delay => 0.4)],
     ['postgres', 'postgres restarted', sub { $pg->stop('immediate') },
      sub { $pg->start() }],
     ['postgres', 'postgres killed', sub { $pg->kill9() },
@@ -88,6 +107,10 @@ my @faults = (
         $pg->sql($c->inserts(1 + int rand 20));
     }],
 );
+
+if (my $only = $ENV{FC_FAULT_ONLY}) {
+    @faults = grep { $_->[1] =~ /$only/ } @faults;
+}
 
 $c->run();
 
@@ -107,7 +130,9 @@ $c->phase("F22 a mixture, seed $seed", sub {
 
         my $from = time();
 
-        for my $fault (@some) {
+        # what takes its time is last
+
+        for my $fault (sort { !!$b->[3] <=> !!$a->[3] } @some) {
             push @done, $fault->[1];
             $fault->[2]->();
         }
@@ -130,9 +155,31 @@ cmp_ok($c->stats()->{moderated}, '>=', 10, 'somebody moderated meanwhile');
 diag("FC_FAULT_SEED=$seed: " . join ', ', @done)
     if !Test::More->builder->is_passing();
 
-$_->stop() for $c->nodes();
+Daemon::stop($_) for $c->nodes();
 is($c->forgive(qr/\[alert\].*worker process \d+ exited on signal 9/), $killed,
    "$killed workers were killed");
+
+
+# What the proxy does to messages of the bus, and that it stops.
+
+sub mill {
+    my ($what, $much) = @_;
+
+    return (sub { $proxy->set($what => $much) },
+            sub { $proxy->set($what => 0) });
+}
+
+
+sub upgrade {
+    my ($t, $back) = @_;
+
+    my ($old, $new) = Daemon::begin($t);
+
+    Daemon::quiet($old);
+    $back ? Daemon::roll_back($t, $old, $new) : Daemon::finish($t, $old);
+
+    return;
+}
 
 
 sub reading {

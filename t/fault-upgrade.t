@@ -108,17 +108,8 @@ sub again {
 sub begun {
     my ($t, $alone) = @_;
 
-    my $old = Daemon::master($t);
-    my $zone = zone($old);
-
-    kill 'USR2', $old;
-
-    my $new = wait_for(sub {
-        my $pid = Daemon::master($t);
-
-        return $pid && $pid != $old && Daemon::old($t) == $old
-               && Daemon::workers($pid) == 2 && $pid;
-    }) or die "no new binary\n";
+    my $zone = zone(Daemon::master($t));
+    my ($old, $new) = Daemon::begin($t);
 
     if (!$alone) {
         $n++;
@@ -129,8 +120,7 @@ sub begun {
 
     $alone or $c->more(20) or die "nothing is acknowledged by both\n";
 
-    kill 'WINCH', $old;
-    wait_for(sub { !Daemon::workers($old) }, 15) or die "old workers stay\n";
+    Daemon::quiet($old);
 
     return ($old, $new);
 }
@@ -141,9 +131,7 @@ sub upgraded {
 
     my ($old) = begun($t, $alone);
 
-    kill 'QUIT', $old;
-    wait_for(sub { Daemon::gone($old) && !Daemon::old($t) })
-        or die "the old master stays\n";
+    Daemon::finish($t, $old);
     $alone or $c->more(40) or die "nothing is acknowledged by the new one\n";
 
     return;
@@ -156,11 +144,7 @@ sub rolled_back {
     my $zone = zone(Daemon::master($t));
     my ($old, $new) = begun($t, $alone);
 
-    kill 'HUP', $old;
-    wait_for(sub { Daemon::workers($old) == 2 }) or die "no old workers\n";
-    kill 'QUIT', $new;
-    wait_for(sub { Daemon::gone($new) && Daemon::master($t) == $old }, 15)
-        or die "the new master stays\n";
+    Daemon::roll_back($t, $old, $new);
 
     if (!$alone) {
         $rolled++;

@@ -10,6 +10,10 @@ package Daemon;
 #     Daemon::old($t);         # of the one that was upgraded, while it lives
 #     Daemon::gone($pid);      # true when it has left
 #     Daemon::workers($pid);   # of that master, with those on their way out
+#     my ($old, $new) = Daemon::begin($t);     # the new binary beside the old
+#     Daemon::quiet($old);                     # the old one's workers leave
+#     Daemon::finish($t, $old);                # and it as well
+#     Daemon::roll_back($t, $old, $new);       # or the new one
 #     Daemon::stop($t);        # in order
 #
 # A process of ours sees the end of the test, however it comes, and takes the
@@ -90,6 +94,57 @@ sub workers {
 
     return grep { slurp("/proc/$_/cmdline") =~ /^nginx: worker/ }
            split ' ', slurp("/proc/$pid/task/$pid/children");
+}
+
+
+sub begin {
+    my ($t) = @_;
+
+    my $old = master($t);
+
+    kill 'USR2', $old;
+
+    my $new = wait_for(sub {
+        my $pid = master($t);
+
+        return $pid && $pid != $old && old($t) == $old
+               && workers($pid) == 2 && $pid;
+    }) or die "no new binary\n";
+
+    return ($old, $new);
+}
+
+
+sub quiet {
+    my ($old) = @_;
+
+    kill 'WINCH', $old;
+    wait_for(sub { !workers($old) }, 15) or die "old workers stay\n";
+
+    return;
+}
+
+
+sub finish {
+    my ($t, $old) = @_;
+
+    kill 'QUIT', $old;
+    wait_for(sub { gone($old) && !old($t) }) or die "the old master stays\n";
+
+    return;
+}
+
+
+sub roll_back {
+    my ($t, $old, $new) = @_;
+
+    kill 'HUP', $old;
+    wait_for(sub { workers($old) == 2 }) or die "no old workers\n";
+    kill 'QUIT', $new;
+    wait_for(sub { gone($new) && master($t) == $old }, 15)
+        or die "the new master stays\n";
+
+    return;
 }
 
 
