@@ -208,13 +208,16 @@ fc_unlock() {
 }
 
 
+# fc_make_module BUILD OPTION...
+#
 # The headers of nginx-dev are enough for a dynamic module.  configure writes
 # beside itself, so it works on a copy.
 
-fc_build_module() {
-    local dir=$fc_var/nginx build=$fc_var/build
+fc_make_module() {
+    local dir=$fc_var/nginx build=$1
     local NGX_CONF_FLAGS=()
 
+    shift
     fc_lock
 
     if [ ! -f "$dir/version" ] || ! dpkg-query -W nginx-dev \
@@ -238,9 +241,9 @@ fc_build_module() {
 
     local ld="-Wl,-z,relro -Wl,-z,now -fPIC"
 
-    fc_configure "$dir" "$build" "$(fc_stamp "$cc$ld")" \
+    fc_configure "$dir" "$build" "$(fc_stamp "$cc$ld" "$@")" \
                  "${NGX_CONF_FLAGS[@]}" --with-cc-opt="$cc" \
-                 --with-ld-opt="$ld" \
+                 --with-ld-opt="$ld" "$@" \
                  --add-dynamic-module="$(fc_seen_from "$dir" "$fc_top")" \
         || fc_die "can't configure the module (log: $build/log)"
 
@@ -249,8 +252,13 @@ fc_build_module() {
         || fc_die "can't build the module (log: $build/log)"
 
     fc_unlock
+}
 
-    FC_MODULE=$build/ngx_http_fcchat_module.so
+
+fc_build_module() {
+    fc_make_module "$fc_var/build"
+
+    FC_MODULE=$fc_var/build/ngx_http_fcchat_module.so
     export FC_MODULE
 }
 
