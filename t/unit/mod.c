@@ -76,6 +76,19 @@ mod_test_commands(void)
     is_int(cmd.mod.tenant, 1, "everywhere");
     fcc_cmd_free(&cmd);
 
+    is_int(mod_ask(&cmd, "{\"type\":\"unban\",\"user_id\":7,"
+                         "\"scope\":\"room\"}", &err), FCC_OK, "unban");
+    is_int(cmd.mod.action, FCC_MOD_UNBAN, "of that kind");
+    is_int(cmd.mod.tenant, 0, "in the room");
+    is_str((unsigned char *) fcc_mod_name(cmd.mod.action),
+           strlen(fcc_mod_name(cmd.mod.action)), "unban", "and its name");
+    fcc_cmd_free(&cmd);
+
+    is_int(mod_ask(&cmd, "{\"type\":\"unpin\",\"id\":7}", &err), FCC_OK,
+           "unpin");
+    is_int(cmd.mod.action, FCC_MOD_UNPIN, "of that kind");
+    fcc_cmd_free(&cmd);
+
     is_int(mod_ask(&cmd, "{\"type\":\"slow\",\"seconds\":0}", &err), FCC_OK,
            "slow");
     is_int(cmd.mod.seconds, 0, "no more");
@@ -104,6 +117,12 @@ mod_test_refused(void)
         "{\"type\":\"pin\",\"id\":1,\"until\":0}",
         "{\"type\":\"ban\"}",
         "{\"type\":\"ban\",\"username\":\"\"}",
+        "{\"type\":\"ban\",\"username\":1}",
+        "{\"type\":\"ban\",\"address\":1}",
+        "{\"type\":\"ban\",\"user_id\":1,\"role\":1}",
+        "{\"type\":\"delete\",\"seq\":\"1\"}",
+        "{\"type\":\"pin\",\"id\":1,\"at\":\"1\"}",
+        "{\"type\":\"unpin\"}",
         "{\"type\":\"ban\",\"username\":\"a\",\"user_id\":1}",
         "{\"type\":\"ban\",\"user_id\":1,\"address\":\"1.2.3.4\"}",
         "{\"type\":\"ban\",\"user_id\":1,\"scope\":\"world\"}",

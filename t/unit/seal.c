@@ -10,11 +10,47 @@
 #include <fcc_bus.h>
 #include <fcc_seal.h>
 
+#include <openssl/crypto.h>
+
 
 static const char  body[] =
     "{\"v\":1,\"w\":\"0123456789abcdef\",\"t\":\"viewers\",\"count\":12}";
 
 static fcc_str_t   channel = fcc_string("fcchat:localhost:stream_1");
+
+
+/* of OpenSSL's allocations this one fails, and those after it; 0: none */
+
+static unsigned    memory_fails;
+static unsigned    memory_count;
+
+
+static int
+memory_out(void)
+{
+    return memory_fails && ++memory_count >= memory_fails;
+}
+
+
+static void *
+memory_alloc(size_t size, const char *file, int line)
+{
+    return memory_out() ? NULL : malloc(size);
+}
+
+
+static void *
+memory_realloc(void *p, size_t size, const char *file, int line)
+{
+    return memory_out() ? NULL : realloc(p, size);
+}
+
+
+static void
+memory_free(void *p, const char *file, int line)
+{
+    free(p);
+}
 
 
 static int
@@ -133,11 +169,69 @@ refused(void)
 }
 
 
+static void
+no_memory(void)
+{
+    int            refused, accepted, done;
+    unsigned       n;
+    fcc_buf_t      b;
+    fcc_seal_t     seal, none;
+    unsigned char  buf[256];
+
+    memset(&seal, 0, sizeof(seal));
+    (void) fcc_seal_add(&seal, (unsigned char *) "the secret", 10);
+
+    refused = 0;
+    accepted = 0;
+    done = 0;
+
+    for (n = 1; n < 100 && !done; n++) {
+        memset(&none, 0, sizeof(none));
+        fcc_buf_init(&b, buf, sizeof(buf));
+        fcc_buf_put(&b, body, sizeof(body) - 1);
+
+        memory_count = 0;
+        memory_fails = n;
+
+        done = fcc_seal_put(&seal, &channel, &b) == FCC_OK;
+
+        memory_fails = 0;
+
+        if (!done) {
+            refused++;
+            accepted += memcmp(buf, body, sizeof(body) - 1) != 0;
+        }
+
+        memory_count = 0;
+        memory_fails = n;
+
+        (void) fcc_seal_add(&none, (unsigned char *) "the secret", 10);
+
+        memory_fails = 0;
+
+        accepted += none.n && memcmp(none.key[0], seal.key[0], FCC_SEAL_KEY);
+    }
+
+    ok(done && refused, "without memory nothing is sealed");
+    is_int(accepted, 0, "and nothing is half sealed, or a key by half");
+
+    memory_fails = 1;
+    ok(!fcc_seal_valid(&seal, &channel, buf, b.pos - b.start),
+       "nor is anything valid");
+    memory_fails = 0;
+    ok(fcc_seal_valid(&seal, &channel, buf, b.pos - b.start),
+       "which it is with memory");
+}
+
+
 int
 main(void)
 {
+    (void) CRYPTO_set_mem_functions(memory_alloc, memory_realloc, memory_free);
+
     sealed();
     refused();
+    no_memory();
 
     return tap_done();
 }
