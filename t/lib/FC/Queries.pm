@@ -5,6 +5,7 @@ package FC::Queries;
 #     my $queries = FC::Queries->new($pg);     # before nginx connects
 #
 #     $queries->count(qr/FROM django_session/) # so many so far
+#     $queries->backends(qr/fcchat_room/)      # by so many connections
 #     $queries->since                          # all counts begin anew
 
 use strict;
@@ -50,11 +51,29 @@ sub since {
 sub count {
     my ($self, $re) = @_;
 
-    my $name = quotemeta $self->{pg}->name();
-    my $line = qr/^\S+ \S+ \S+ \[\d+\] $name LOG:  (?:execute|statement)/;
+    return scalar $self->pids($re);
+}
 
-    return scalar grep { $_ =~ $line && $_ =~ $re }
-                  split /^/, $self->log();
+
+sub backends {
+    my ($self, $re) = @_;
+
+    my %pids = map { $_ => 1 } $self->pids($re);
+
+    return scalar keys %pids;
+}
+
+
+# the server's process, for each of them
+
+sub pids {
+    my ($self, $re) = @_;
+
+    my $name = quotemeta $self->{pg}->name();
+    my $line = qr/^\S+ \S+ \S+ \[(\d+)\] $name LOG:  (?:execute|statement)/;
+
+    return map { $_ =~ $re && $_ =~ $line ? $1 : () }
+           split /^/, $self->log();
 }
 
 
