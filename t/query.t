@@ -21,7 +21,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(41);
+my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(53);
 
 # what a site might write; "%" and quotes are its own
 
@@ -36,6 +36,9 @@ my $QUERIES = <<'EOF';
                                SELECT * FROM c";
             fcchat_query stamps "SELECT no::int2, label::varchar, file
                                  FROM icons ORDER BY no";
+            fcchat_query owner "SELECT runs FROM shows
+                                JOIN channels ON no = show_id
+                                WHERE cid = $1";
             fcchat_query reaction
                 "INSERT INTO claps (show, who, icon, ms)
                  SELECT * FROM unnest($1::bigint[], $2::bigint[],
@@ -60,6 +63,12 @@ my @wrong = (
     [ room => 'room "SELECT cid, show_id, slug FROM channels WHERE slug = $1"',
       '"fcchat_query room" must give 2 columns (id, stream_id), it gives 3 in'
       . ' schema "other"', 503 ],
+    [ owner => 'owner "SELECT runs FROM nothing WHERE no = $1"',
+      '"fcchat_query owner" fails in schema "other", 42P01: relation'
+      . ' "nothing" does not exist', 503 ],
+    [ id => 'owner "SELECT slug FROM channels WHERE cid = $1"',
+      '"fcchat_query owner" must give an integer as column 1 (user_id), it'
+      . ' does not in schema "other"', 503 ],
     [ reaction => 'reaction "INSERT INTO claps (show, who, icon)'
                   . ' VALUES ($1, $2, $3, $4)"',
       '"fcchat_query reaction" fails in schema "other", 42601: ', 101 ],
@@ -110,7 +119,7 @@ create table people (pid int primary key, login text not null,
                      boss bool not null);
 create table logins (sid varchar(40) primary key, blob text not null,
                      till timestamptz not null, note text not null default '');
-create table shows (no int primary key, host int);
+create table shows (no int primary key, host int, runs int);
 create table channels (cid int primary key, slug text unique,
                        show_id int references shows, live bool not null);
 create table icons (no int primary key, label text not null,
@@ -120,7 +129,7 @@ insert into people select id, '$schema-' || username, password, true, is_staff
   from localhost.accounts_user;
 insert into logins select session_key, session_data, expire_date
   from localhost.django_session;
-insert into shows values (7, 1);
+insert into shows values (7, 1, 2);
 insert into channels values (5, 'lobby', 7, true), (6, 'dark', null, false);
 insert into icons values (1, ':clap:', '/i/clap.svg');
 
@@ -170,6 +179,7 @@ is($ws->status(), 101, 'a handshake by its own tables');
 my $welcome = $ws->recv_json();
 
 is($welcome->{you}{username}, 'other-ann', 'the user');
+is($welcome->{you}{role}, 'member', 'who by our own query were the owner');
 is($welcome->{head}, 0, 'the log begins');
 
 $ws->send_json({ type => 'message', text => 'hello', cid => 'c' });
@@ -195,6 +205,14 @@ ok(wait_for(sub { $pg->sql('select count(*) from other.claps') == 2 }),
 is($pg->sql('select count(*) from other.claps'
             . ' where show = 7 and icon = 1 and ms > 1500000000000'), 2,
    'and what is in them');
+
+my $host = enter('/other/lobby/', $key{bill});
+
+is($host->recv_json()->{you}{role}, 'owner', 'the owner by its own query');
+$host->send_json({ type => 'slow', seconds => 0, cid => 's' });
+is(next_of($host, 'ack')->{cid}, 's', 'may do what an owner may');
+$ws->send_json({ type => 'slow', seconds => 0, cid => 's' });
+is(next_of($ws, 'error')->{code}, 'forbidden', 'and nobody else');
 
 is(enter('/other/dark/', $key{ann})->status(), 404, 'no room by the query');
 is(enter('/other/lobby/', 'x' x 32)->status(), 401, 'no session');
