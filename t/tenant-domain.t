@@ -6,6 +6,7 @@
 use warnings;
 use strict;
 
+use IO::Socket::INET;
 use Test::More;
 
 BEGIN { use FindBin; chdir($FindBin::Bin); }
@@ -23,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(56);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(71);
 
 my $site = FC::Site->new($t, pg => { private => 1 }, server => <<'EOF',
         fcchat_origin any;
@@ -34,6 +35,12 @@ EOF
         location /fresh/ {
             fcchat;
             fcchat_tenant_cache 0;
+        }
+
+        location /api/ {
+            fcchat_api;
+            fcchat_api_rate off;
+            keepalive_requests 2000;
         }
 
         location /close/ {
@@ -154,6 +161,24 @@ sub who {
     return $is;
 }
 
+# so many of these hosts are answered by this status
+
+sub asked {
+    my ($status, @hosts) = @_;
+
+    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port(8080))
+        or die "connect: $!\n";
+
+    my $last = pop @hosts;
+
+    print $s map({ "GET /api/stream_1/ HTTP/1.1\r\nHost: $_\r\n\r\n" } @hosts),
+             "GET /api/stream_1/ HTTP/1.0\r\nHost: $last\r\n\r\n";
+
+    local $/;
+
+    return scalar(() = (<$s> // '') =~ m{HTTP/1\.1 $status }g);
+}
+
 my $GONE = "404 no such room\n";
 my $AWAY = "503 the chat is not available\n";
 
@@ -250,6 +275,43 @@ for my $side ([ 'east', $ann, 'ann', ':smile:', $east ],
 }
 
 is_deeply([ $ann->recv_all(0.2), $bill->recv_all(0.1) ], [], 'nothing else');
+
+# a ban of one is none of another, of a user or of an address
+
+$pg->sql('insert into east.fcchat_ban (user_id) values (1)');
+is_deeply([ map { ($_->recv_close())[0] } $ann, $east ], [ 4403, 4403 ],
+          'banned in the east');
+ok(wait_for(sub { who('east.example.com') =~ /^403 / }), 'and refused');
+$bill->send_json({ message => 'here' });
+is($bill->recv_json()->{message}, 'here', 'not in the west');
+is(who('west.example.com'), 'bill', 'nor refused there');
+
+$pg->sql(q{delete from east.fcchat_ban;
+           insert into west.fcchat_ban (address) values ('127.0.0.1')});
+is_deeply([ map { ($_->recv_close())[0] } $bill, $west ], [ 4403, 4403 ],
+          'an address banned in the west');
+ok(wait_for(sub { who('west.example.com') =~ /^403 / }), 'and refused');
+ok(wait_for(sub { who('east.example.com') eq 'ann' }), 'not in the east');
+$pg->sql('delete from west.fcchat_ban');
+ok(wait_for(sub { who('w.test') eq 'bill' }), 'the west is open again');
+
+# strangers choose the hosts: they don't push out what is known, which has a
+# bound of its own
+
+$queries->since();
+is(asked('404', map { "n$_.test" } 1 .. 1100), 1100, 'many that are nobody\'s');
+is(who('w.test'), 'bill', 'one that is known');
+is($queries->count(qr/SELECT t\.schema_name/), 1100, 'is known still');
+
+$pg->sql("insert into public.customers_domain (domain, is_primary, tenant_id)"
+         . " select 'k' || i || '.test', false, 2"
+         . ' from generate_series(1, 1024) i');
+is(asked('401', map { "k$_.test" } 1 .. 1024), 1024, 'as many as are known');
+$queries->since();
+asked('401', 'k1.test');
+is($queries->count(qr/SELECT t\.schema_name/), 0, 'they are');
+is(who('w.test'), 'bill', 'another one');
+is($queries->count(qr/SELECT t\.schema_name/), 1, 'is asked for');
 
 # a domain that moves: at once where nothing is cached
 
