@@ -26,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(42);
+my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(45);
 my $t2 = Test::Nginx->new();
 
 my @realip = (server => 'set_real_ip_from 127.0.0.1;'
@@ -62,6 +62,19 @@ $pg->sql("insert into fcchat_ban (room_id, user_id) values ($room, $id{bob})");
 is(closed($bob), '4403', 'a ban by hand');
 $pg->sql('delete from fcchat_ban');
 ok(wait_for(sub { $site->join('bob', @v1)->status() == 101 }), 'and its end');
+
+# one that ends by itself, while its row is there
+
+my $there;
+
+wait_for(sub { ($there = $site2->join('bob', @v1))->status() == 101 });
+ask($site, 'mod', { type => 'ban', user_id => $id{bob}, seconds => 1 });
+is(closed($there), '4403', 'a ban for a second');
+ok(wait_for(sub {
+    !grep { $_->join('bob')->status() != 101 } ($site, $site2) x 3;
+}), 'is over on both nodes');
+is($pg->sql('select count(*) from fcchat_ban'), 1, 'without being undone');
+$pg->sql('set fcchat.numbering = off; delete from fcchat_ban');
 
 # through a reload
 

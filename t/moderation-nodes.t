@@ -4,6 +4,7 @@
 
 use warnings;
 use strict;
+use utf8;
 
 use Test::More;
 
@@ -20,7 +21,7 @@ use FC::Util qw/ wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(12 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(15 + 2);
 my $t2 = Test::Nginx->new();
 my $api = 'location /api/chat/ { fcchat_api; }';
 my $site = FC::Site->new($t, workers => 2, more => $api);
@@ -50,10 +51,12 @@ is(join(' ', map { $_->{text} } @seen), 'm1 m2', 'said at the other node');
 
 # what it is told
 
+my $n = 0;
+
 sub acted {
     my ($type, %o) = @_;
 
-    $mod->send_json({ type => $type, cid => "c$type", %o });
+    $mod->send_json({ type => $type, cid => 'a' . ++$n, %o });
 
     my $m = $ann->recv_until(sub { ($_[0]{action} // '') eq $type });
 
@@ -63,8 +66,6 @@ sub acted {
 is(acted('pin', seq => 2), '3 mia', 'a pin');
 is(acted('delete', seq => 1), '4 mia', 'a delete');
 is(acted('slow', seconds => 60), '5 mia', 'slow mode');
-is($old->recv_until(sub { $_[0]{message_type} eq 'moderation' })->{username},
-   'mia', 'an old page');
 
 # what follows from it there
 
@@ -83,6 +84,19 @@ is($bob->recv_until(sub { $_[0]{type} eq 'error' })->{code}, 'slow_mode',
    'and no other so soon');
 is(acted('ban', username => 'bob'), '7 mia', 'a ban');
 is(($bob->recv_close())[0], 4403, 'closes the socket');
+is(acted('unban', username => 'bob'), '8 mia', 'an unban');
+is(acted('timeout', username => 'bob', seconds => 5), '9 mia', 'a timeout');
+is(acted('ban', username => 'bob'), '10 mia', 'a ban again');
+is_deeply([ map { $old->recv_until(sub {
+                $_[0]{message_type} eq 'moderation' }) } 1 .. 7 ],
+          [ map { { username => 'mia', message => $_, timestamp => undef,
+                    message_type => 'moderation' } }
+            'メッセージがピン留めされました。', 'メッセージが削除されました。',
+            '低速モード: 発言は 60 秒に 1 回までです。',
+            'bob さんはこのチャットに参加できなくなりました。',
+            'bob さんの制限が解除されました。', 'bob さんは 5 秒間発言できません。',
+            'bob さんはこのチャットに参加できなくなりました。' ],
+          'all of it to an old page');
 
 my $there = FC::Api->new(port => port(8081), cookie => $site->cookie('mia'));
 
