@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(26 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27 + 2);
 my $t2 = Test::Nginx->new();
 my $presence = 'fcchat_guests read; fcchat_presence on limit=16 grace=1s;';
 
@@ -138,13 +138,20 @@ cmp_ok(time() - $killed, '<', (5 + 1) * slow(), 'within 5 s and the grace');
 is(counts('dave', @rest), '0 0 0 0 0 0', 'who came back has not');
 forgive($t, qr/exited on signal 9/);
 
-# a large room
+# a large room, whose count is told as time goes, not as they come
 
+begin();
+
+my $came = time();
 my @many = map { $site2->join($_ % 2 ? 'carol' : undef) } 1 .. 12;
 
 ok(wait_for(sub {
     return !grep { viewers($_) <= 16 } grep { $_->{protocol} } @rest;
 }, 10), 'a large room, as all know');
+
+my @told = grep { ($_->{type} // '') eq 'viewers' } @{$v1[2]{others}};
+
+cmp_ok(scalar @told, '<=', time() - $came + 2, 'once a second');
 fence(@rest);
 begin();
 
