@@ -615,7 +615,10 @@ ngx_http_fcchat_room_reset(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
     room->logs++;
     room->nothing = 0;
 
-    ngx_memzero(room->shown, sizeof(room->shown));
+    if (room->shown) {
+        ngx_memzero(room->shown, NGX_HTTP_FCCHAT_SHOWN_MAX
+                                 * sizeof(ngx_http_fcchat_shown_t));
+    }
 
     if (room->moderated) {
         room->ruled = head;

@@ -540,6 +540,10 @@ ngx_http_fcchat_room_destroy(ngx_http_fcchat_room_t *room)
         ngx_free(room->peers);
     }
 
+    if (room->shown) {
+        ngx_free(room->shown);
+    }
+
     ngx_free(room);
 }
 

@@ -275,7 +275,7 @@ struct ngx_http_fcchat_room_s {
 
     /* the last pins in the logs, whose frames show a text */
 
-    ngx_http_fcchat_shown_t         shown[NGX_HTTP_FCCHAT_SHOWN_MAX];
+    ngx_http_fcchat_shown_t        *shown;      /* SHOWN_MAX; NULL: none yet */
     ngx_uint_t                      nshown;     /* so many since ever */
 };
 
@@ -577,6 +577,7 @@ void ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room,
 /*
  * A pin is about to be put into the logs: the text that its frame shows goes
  * when the message is deleted, or after NGX_HTTP_FCCHAT_SHOWN_MAX more pins.
+ * Without memory it shows none, for it could not be found again.
  */
 void ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);

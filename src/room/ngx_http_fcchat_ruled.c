@@ -389,7 +389,7 @@ ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room, fcc_mod_t *mod,
         }
     }
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
+    for (i = 0; room->shown && i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
         if (room->shown[i].seq && room->shown[i].id == mod->id) {
             ngx_http_fcchat_ruled_hide(room, &room->shown[i]);
         }
@@ -417,7 +417,7 @@ ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         return;
     }
 
-    for (i = 0; i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
+    for (i = 0; room->shown && i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
         if (room->shown[i].seq == e->seq) {
             return;
         }
@@ -427,6 +427,18 @@ ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 
         /* its frame has no target, hence no text */
 
+        return;
+    }
+
+    if (room->shown == NULL) {
+        room->shown = ngx_calloc(NGX_HTTP_FCCHAT_SHOWN_MAX
+                                 * sizeof(ngx_http_fcchat_shown_t),
+                                 room->hub->log);
+    }
+
+    if (room->shown == NULL) {
+        e->text.len = 0;
+        fcc_mod_free(root);
         return;
     }
 
