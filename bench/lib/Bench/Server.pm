@@ -230,6 +230,7 @@ EOF
 sub limits {
     my $module = slurp($ENV{FC_MODULE});
     my %off = (fcchat_rate => 'off', fcchat_reaction_rate => 'off',
+               fcchat_history_rate => 'off', fcchat_auth_rate => 'off',
                fcchat_connections => 'user=20000 ip=20000');
 
     return join ' ', map { $module =~ /\0$_\0/ ? "$_ $off{$_};" : () }
