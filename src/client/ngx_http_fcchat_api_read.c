@@ -187,6 +187,9 @@ ngx_http_fcchat_api_page(ngx_http_fcchat_api_t *api,
     for (i = first; i < last; i++) {
         n = ngx_http_fcchat_history_event(api->ctx.room, &answer->events[i],
                                           &json);
+        if (n == 0) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
 
         if (i != first) {
             fcc_buf_lit(&b, ",");
