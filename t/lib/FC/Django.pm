@@ -31,7 +31,7 @@ use warnings;
 use IPC::Open2;
 use JSON::PP;
 
-use FC::Util qw/ top /;
+use FC::Util qw/ stop_pid top /;
 
 our $SECRET = 'fcchat-test-secret-key';
 
@@ -73,7 +73,8 @@ sub DESTROY {
 }
 
 
-# It ends at the end of its input.
+# It ends at the end of its input as well, but a proxy that was forked since may
+# hold that open.
 
 sub stop {
     my ($self) = @_;
@@ -82,7 +83,7 @@ sub stop {
 
     close $self->{in};
     close $self->{out};
-    waitpid $pid, 0;
+    stop_pid($pid);
 
     return;
 }
