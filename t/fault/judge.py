@@ -155,13 +155,13 @@ class Judge:
                 return True
             self.mine["phantom"] += 1
             return False
-        if event.kind == row.kind == "pin" and event.id == row.id \
-                and not (event.text or event.shown):
 
-            # one whose message was deleted since says no more
+        # a pin whose message was deleted since says no more, not even why
 
-            return True
-        if (event.kind, event.id, event.text) != (row.kind, row.id, row.text):
+        blank = event.kind == row.kind == "pin" and event.id == row.id \
+            and not event.text
+        if not blank and (event.kind, event.id, event.text) \
+                != (row.kind, row.id, row.text):
             self.mine["divergent" if event.text in self.ledger.by_text
                       else "phantom"] += 1
             return False
