@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
-# A deleted text is taken out of the logs in memory under the eyes of readers
-# that are behind: none gets it who had not begun to, and none loses anything
-# else.
+# A deleted text is taken out of the logs in memory, plain and compressed, and so
+# are the pins that show it, under the eyes of readers that are behind: none gets
+# it who had not begun to, and none loses anything else.
 
 use warnings;
 use strict;
@@ -15,100 +15,180 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use FC::Queries;
 use FC::Site;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(11);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 17);
 
 my $site = FC::Site->new($t, server => 'listen 127.0.0.1:8082 sndbuf=8k;',
-                         location => 'fcchat_lag 2m;'
+                         location => 'fcchat_lag 2m; fcchat_deflate on;'
                                      . ' fcchat_message_length 8192;');
 
 $site->django->user($_) for qw/ alice bob /;
 $site->django->user('boss', is_staff => 1);
-$site->{cookies} = {};
+$site->django->room($_) for qw/ plain deflated /;
+
+my $queries = FC::Queries->new($site->pg);
+
 $t->run();
 
-my @v1 = (protocol => 'fcchat.v1');
-my @narrow = (port => Test::Nginx::port(8082), rcvbuf => 4096);
-my $boss = $site->join('boss', @v1);
-my $bob = $site->join('bob', @v1, @narrow);
-my $old = $site->join('bob', @narrow);
+# letters that compression leaves large, and nobody's other text has in it
 
-$_->recv_json() for $boss, $bob;
+my ($n, $pins) = (100, 10);
+my @letters = (0 .. 9, 'A' .. 'Z', 'a' .. 'z');
+my @said = map {
+    my $i = $_;
 
-# more than the sockets hold, so that both stop inside a frame
+    join '', "$i-", map { $letters[rand @letters] } 1 .. 5000
+} 1 .. $n;
 
-my $n = 100;
-my $ack;
+gone('plain');
+gone('deflated', extensions => 'permessage-deflate');
 
-for my $i (1 .. $n) {
-    $boss->send_json({ type => 'message', cid => "c$i",
-                       text => "$i-" . 'x' x 5000 });
-    $ack = $boss->recv_until(sub { $_[0]{type} eq 'ack' });
-}
 
-is($ack->{seq}, $n, 'a lot is said');
+sub gone {
+    my ($name, @how) = @_;
 
-for my $i (1 .. $n) {
-    $boss->send_json({ type => 'delete', seq => $i + 0, cid => "d$i" });
-    $boss->recv_until(sub { $_[0]{type} eq 'ack' });
-}
+    my @v1 = (room => $name, protocol => 'fcchat.v1', @how);
+    my @narrow = (port => Test::Nginx::port(8082), rcvbuf => 4096);
+    my $boss = $site->join('boss', room => $name, protocol => 'fcchat.v1');
+    my $epoch = $boss->recv_json()->{epoch};
+    my $bob = $site->join('bob', @v1, @narrow);
+    my $old = $site->join('bob', room => $name, @how, @narrow);
+    my $near = $site->join('alice', @v1);
 
-# What the sockets hold is not for us to say: a text may still be taken by the
-# kernel after others before it were deleted.
+    $_->recv_json() for $bob, $near;
 
-my (@seqs, @texts, $deleted);
+    # more than the sockets hold, so that both stop inside a frame
 
-$bob->recv_until(sub {
-    my ($m) = @_;
+    my $ack;
 
-    return 0 if $m->{type} eq 'viewers';
-
-    push @seqs, $m->{seq};
-    push @texts, [ $m->{seq}, $m->{text} =~ /^(\d+)-x{5000}\z/ ]
-        if $m->{type} eq 'message' && length $m->{text};
-    $deleted++ if ($m->{message_type} // '') eq 'deleted';
-
-    return $m->{seq} == 2 * $n;
-}, 20);
-
-is(join(',', @seqs), join(',', 1 .. 2 * $n), 'all numbers come');
-is(@texts + $deleted, $n, 'each a message');
-cmp_ok($deleted, '>', 0, 'some of them deleted');
-is_deeply([ grep { $_->[0] != ($_->[1] // 0) } @texts ], [],
-          'the others whole, in their places');
-
-my ($notices, @order) = 0;
-
-$old->recv_until(sub {
-    my ($m) = @_;
-
-    if ($m->{message_type} eq 'moderation') {
-        return ++$notices == $n;
+    for my $i (1 .. $n) {
+        $ack = ask($boss, type => 'message', text => $said[$i - 1]);
     }
 
-    push @order, $m->{message} =~ /^(\d+)-x{5000}\z/ ? $1 : 'broken';
+    is($ack->{seq}, $n, "$name: a lot is said");
 
-    return 0;
-}, 20);
+    for my $i (1 .. $pins) {
+        $ack = ask($boss, type => 'pin', seq => $n - $i);
+    }
 
-is($notices, $n, 'an old page hears of all');
-cmp_ok(@order, '<', $n, 'and does not get all texts');
+    is($ack->{seq}, $n + $pins, "$name: and pinned");
 
-my %once = map { $_ => 1 } @order;
+    for my $i (1 .. $n) {
+        $ack = ask($boss, type => 'delete', seq => $i);
+    }
 
-is(join(',', @order),
-   join(',', grep { $once{$_} } 1 .. $n), 'those it gets are whole, in order');
+    my $last = 2 * $n + $pins;
 
-# both live on
+    is($ack->{seq}, $last, "$name: and deleted");
 
-$boss->send_json({ type => 'message', text => 'on', cid => 'on' });
-is($bob->recv_until(sub { ($_[0]{text} // '') eq 'on' })->{seq}, 2 * $n + 1,
-   'go on');
-is($old->recv_until(sub { $_[0]{message} eq 'on' })->{message_type},
-   'message', 'both');
-is($site->pg->sql("select count(*) from localhost.chat_chatmessage"
-                  . " where is_deleted"), $n, 'in PostgreSQL');
+    # What the sockets hold is not for us to say: a text may still be taken by
+    # the kernel after others before it were deleted.
+
+    my ($seqs, $texts, $deleted, $shown) = told($bob, $last);
+
+    is($seqs, join(',', 1 .. $last), "$name: all numbers come");
+    is(@$texts + $deleted, $n, "$name: each a message");
+    cmp_ok($deleted, '>', 0, "$name: some of them deleted");
+    is(join(' ', grep { $texts->[$_] ne $said[$_] } 0 .. $#$texts), '',
+       "$name: the others whole, in their places");
+    is($shown, 0, "$name: no pin shows one");
+
+    my ($notices, @order) = 0;
+
+    $old->recv_until(sub {
+        my ($m) = @_;
+
+        if ($m->{message_type} eq 'moderation') {
+            return ++$notices == $n + $pins;
+        }
+
+        push @order, $m->{message};
+
+        return 0;
+    }, 20);
+
+    is($notices, $n + $pins, "$name: an old page hears of all");
+    cmp_ok(@order, '<', $n, "$name: and does not get all texts");
+    is(join(' ', grep { $order[$_] ne $said[$_] } 0 .. $#order), '',
+       "$name: those it gets are whole, in order");
+
+    # who comes back gets nothing of them out of memory, which has at least what
+    # those who were behind had still to be sent
+
+    my $half = $n / 2;
+
+    $queries->since();
+
+    my $back = $site->join('alice', @v1, query => "since=$epoch:$half");
+
+    $back->recv_json();
+    ($seqs, $texts, $deleted, $shown) = told($back, $last);
+    is($seqs, join(',', $half + 1 .. $last),
+       "$name: who comes back has what it missed");
+    is("$deleted $shown", "$half 0", "$name: and no text");
+    is($queries->count(qr/seq [<>] \$2/), 0, "$name: from memory");
+
+    # what is short when it is compressed has no room for much else
+
+    for my $text ('x', 'w' x 200, "\x{3042}" x 300, '88888888') {
+        my $seq = ask($boss, type => 'message', text => $text)->{seq};
+
+        ask($boss, type => 'pin', seq => $seq);
+        ask($boss, type => 'delete', seq => $seq);
+        $last += 3;
+    }
+
+    # all live on
+
+    ask($boss, type => 'message', text => 'on');
+    is($bob->recv_until(sub { ($_[0]{text} // '') eq 'on' })->{seq}, $last + 1,
+       "$name: go on");
+    is($old->recv_until(sub { $_[0]{message} eq 'on' })->{message_type},
+       'message', "$name: both");
+    is(scalar(grep { !$_->recv_until(sub { ($_[0]{text} // '') eq 'on' }) }
+              $near, $back), 0, "$name: and who was not behind");
+
+    return;
+}
+
+
+sub ask {
+    my ($ws, %m) = @_;
+
+    our $cid;
+
+    $ws->send_json({ %m, cid => 'c' . ++$cid });
+
+    return $ws->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ });
+}
+
+
+# Numbers up to that one, texts, how many were deleted, pins that show one.
+
+sub told {
+    my ($ws, $last) = @_;
+
+    my (@seqs, @texts);
+    my ($deleted, $shown) = (0, 0);
+
+    $ws->recv_until(sub {
+        my ($m) = @_;
+
+        return 0 if !$m->{seq};
+
+        push @seqs, $m->{seq};
+        push @texts, $m->{text}
+            if $m->{type} eq 'message' && length $m->{text};
+        $deleted++ if ($m->{message_type} // '') eq 'deleted';
+        $shown++ if length($m->{target}{text} // '');
+
+        return $m->{seq} == $last;
+    }, 20);
+
+    return (join(',', @seqs), \@texts, $deleted, $shown);
+}
