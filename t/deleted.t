@@ -21,7 +21,7 @@ use FC::Site;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 17);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 17 + 2);
 
 my $site = FC::Site->new($t, server => 'listen 127.0.0.1:8082 sndbuf=8k;',
                          location => 'fcchat_lag 2m; fcchat_deflate on;'
@@ -29,7 +29,7 @@ my $site = FC::Site->new($t, server => 'listen 127.0.0.1:8082 sndbuf=8k;',
 
 $site->django->user($_) for qw/ alice bob /;
 $site->django->user('boss', is_staff => 1);
-$site->django->room($_) for qw/ plain deflated /;
+$site->django->room($_) for qw/ plain deflated short /;
 
 my $queries = FC::Queries->new($site->pg);
 
@@ -47,6 +47,7 @@ my @said = map {
 
 gone('plain');
 gone('deflated', extensions => 'permessage-deflate');
+short();
 
 
 sub gone {
@@ -152,6 +153,36 @@ sub gone {
        'message', "$name: both");
     is(scalar(grep { !$_->recv_until(sub { ($_[0]{text} // '') eq 'on' }) }
               $near, $back), 0, "$name: and who was not behind");
+
+    return;
+}
+
+
+# What is compressed to less than what would take its place: a pin by nobody, of
+# what nobody said, with one number for all.
+
+sub short {
+    my $pg = $site->pg;
+    my $id = $pg->sql("select id from chat_chatroom where name = 'short'");
+    my $n = 111_111_110;
+
+    $pg->sql("insert into fcchat_head (room_id, last_seq) values ($id, $n);"
+             . " select setval(pg_get_serial_sequence("
+             . "'chat_chatmessage', 'id'), $n)");
+
+    my $near = $site->join('alice', room => 'short', protocol => 'fcchat.v1',
+                           extensions => 'permessage-deflate');
+
+    $near->recv_json();
+    $pg->sql('insert into chat_chatmessage (room_id, user_id, content,'
+             . ' message_type, is_deleted, is_pinned, created_at) values'
+             . " ($id, null, 'x', 'system', false, false, now());"
+             . " update chat_chatmessage set is_pinned = true where id > $n");
+    is($near->recv_until(sub { ($_[0]{action} // '') eq 'pin' })->{target}{id},
+       $n + 1, 'a pin of a few bytes');
+    $pg->sql("update chat_chatmessage set is_deleted = true where id > $n");
+    is(($near->recv_until(sub { ($_[0]{action} // '') eq 'delete' })
+        // {})->{target}{id}, $n + 1, 'disconnects nobody when it is deleted');
 
     return;
 }

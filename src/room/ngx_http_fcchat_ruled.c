@@ -462,8 +462,9 @@ static void
 ngx_http_fcchat_ruled_hide(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_shown_t *shown)
 {
-    size_t                       len;
+    size_t                       len, short_len;
     u_char                       buf[FCC_PROTO_OVERHEAD];
+    u_char                       brief[FCC_PROTO_OVERHEAD];
     ngx_uint_t                   i;
     ngx_http_fcchat_audience_t  *a;
 
@@ -474,14 +475,23 @@ ngx_http_fcchat_ruled_hide(ngx_http_fcchat_room_t *room,
                       shown->seq, shown->message, shown->id)
           - buf;
 
+    short_len = ngx_sprintf(brief, "{\"type\":\"moderation\",\"seq\":%L,"
+                            "\"action\":\"pin\",\"target\":{\"id\":%L}}",
+                            shown->seq, shown->id)
+                - brief;
+
     for (i = NGX_HTTP_FCCHAT_V1;
          i < NGX_HTTP_FCCHAT_AUDIENCES;
          i += NGX_HTTP_FCCHAT_DEFLATED)
     {
         a = &room->audiences[i];
 
+        /* a compressed one may be shorter, as above */
+
         if (ngx_http_fcchat_audience_blank(a, shown->seq, buf, len)
-            == NGX_DECLINED)
+            == NGX_DECLINED
+            && ngx_http_fcchat_audience_blank(a, shown->seq, brief, short_len)
+               == NGX_DECLINED)
         {
             ngx_http_fcchat_audience_gap(a);
         }
