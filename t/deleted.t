@@ -21,7 +21,7 @@ use FC::Site;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 17 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 17 + 2 + 2);
 
 my $site = FC::Site->new($t, server => 'listen 127.0.0.1:8082 sndbuf=8k;',
                          location => 'fcchat_lag 2m; fcchat_deflate on;'
@@ -29,7 +29,7 @@ my $site = FC::Site->new($t, server => 'listen 127.0.0.1:8082 sndbuf=8k;',
 
 $site->django->user($_) for qw/ alice bob /;
 $site->django->user('boss', is_staff => 1);
-$site->django->room($_) for qw/ plain deflated short /;
+$site->django->room($_) for qw/ plain deflated short pins /;
 
 my $queries = FC::Queries->new($site->pg);
 
@@ -48,6 +48,7 @@ my @said = map {
 gone('plain');
 gone('deflated', extensions => 'permessage-deflate');
 short();
+pins();
 
 
 sub gone {
@@ -183,6 +184,43 @@ sub short {
     $pg->sql("update chat_chatmessage set is_deleted = true where id > $n");
     is(($near->recv_until(sub { ($_[0]{action} // '') eq 'delete' })
         // {})->{target}{id}, $n + 1, 'disconnects nobody when it is deleted');
+
+    return;
+}
+
+
+# Of the pins in a log the last 32 show what they pin, and nothing else is taken
+# for one, be it kept in memory or read from PostgreSQL.
+
+sub pins {
+    my @v1 = (room => 'pins', protocol => 'fcchat.v1');
+    my $boss = $site->join('boss', @v1);
+    my $epoch = $boss->recv_json()->{epoch};
+    my $seq = ask($boss, type => 'message', text => 'what is pinned')->{seq};
+
+    for (1 .. 34) {
+        ask($boss, type => 'pin', seq => $seq);
+        ask($boss, type => 'unpin', seq => $seq);
+    }
+
+    my $back = $site->join('alice', @v1, query => "since=$epoch:$seq");
+    my (@actions, @shown);
+
+    $back->recv_until(sub {
+        my ($m) = @_;
+
+        return 0 if $m->{type} ne 'moderation';
+
+        push @actions, $m->{action};
+        push @shown, length($m->{target}{text}) ? 1 : 0
+            if $m->{action} eq 'pin';
+
+        return @actions == 2 * 34;
+    });
+
+    is(join(' ', @actions), join(' ', ('pin unpin') x 34),
+       'who comes back is told of each');
+    is("@shown", join(' ', 0, 0, (1) x 32), 'and the last pins show texts');
 
     return;
 }

@@ -276,7 +276,6 @@ struct ngx_http_fcchat_room_s {
     /* the last pins in the logs, whose frames show a text */
 
     ngx_http_fcchat_shown_t        *shown;      /* SHOWN_MAX; NULL: none yet */
-    ngx_uint_t                      nshown;     /* so many since ever */
 };
 
 
@@ -576,7 +575,7 @@ void ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room,
 
 /*
  * A pin is about to be put into the logs: the text that its frame shows goes
- * when the message is deleted, or after NGX_HTTP_FCCHAT_SHOWN_MAX more pins.
+ * when the message is deleted, or with NGX_HTTP_FCCHAT_SHOWN_MAX newer pins.
  * Without memory it shows none, for it could not be found again.
  */
 void ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room,

@@ -30,6 +30,8 @@ static ngx_int_t ngx_http_fcchat_ruled_enter(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_store_answer_t *answer);
 static void ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room,
     fcc_mod_t *mod, fcc_event_t *e);
+static ngx_http_fcchat_shown_t *ngx_http_fcchat_ruled_place(
+    ngx_http_fcchat_room_t *room, int64_t seq);
 static void ngx_http_fcchat_ruled_hide(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_shown_t *shown);
 static void ngx_http_fcchat_ruled_judge(ngx_http_fcchat_room_t *room);
@@ -410,17 +412,10 @@ ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 {
     void                     *root;
     fcc_mod_t                 mod;
-    ngx_uint_t                i;
     ngx_http_fcchat_shown_t  *shown;
 
     if (e->detail.len == 0 || e->text.len == 0) {
         return;
-    }
-
-    for (i = 0; room->shown && i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
-        if (room->shown[i].seq == e->seq) {
-            return;
-        }
     }
 
     if (fcc_mod_read(&mod, &e->type, &e->detail, &root) != FCC_OK) {
@@ -430,29 +425,65 @@ ngx_http_fcchat_ruled_shows(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         return;
     }
 
-    if (room->shown == NULL) {
-        room->shown = ngx_calloc(NGX_HTTP_FCCHAT_SHOWN_MAX
-                                 * sizeof(ngx_http_fcchat_shown_t),
-                                 room->hub->log);
-    }
+    fcc_mod_free(root);
 
-    if (room->shown == NULL) {
-        e->text.len = 0;
-        fcc_mod_free(root);
+    /* PostgreSQL gives a text with whatever was done to a message */
+
+    if (mod.action != FCC_MOD_PIN) {
         return;
     }
 
-    shown = &room->shown[room->nshown++ % NGX_HTTP_FCCHAT_SHOWN_MAX];
+    shown = ngx_http_fcchat_ruled_place(room, e->seq);
 
-    if (shown->seq) {
+    if (shown == NULL) {
+        e->text.len = 0;
+        return;
+    }
+
+    if (shown->seq && shown->seq != e->seq) {
         ngx_http_fcchat_ruled_hide(room, shown);
     }
 
     shown->seq = e->seq;
     shown->message = mod.seq;
     shown->id = mod.id;
+}
 
-    fcc_mod_free(root);
+
+/*
+ * Its own place, a free one, or that of the oldest; NULL where it is the oldest
+ * itself, as may be what is read from PostgreSQL, or without memory.
+ */
+
+static ngx_http_fcchat_shown_t *
+ngx_http_fcchat_ruled_place(ngx_http_fcchat_room_t *room, int64_t seq)
+{
+    ngx_uint_t                i;
+    ngx_http_fcchat_shown_t  *oldest;
+
+    if (room->shown == NULL) {
+        room->shown = ngx_calloc(NGX_HTTP_FCCHAT_SHOWN_MAX
+                                 * sizeof(ngx_http_fcchat_shown_t),
+                                 room->hub->log);
+        if (room->shown == NULL) {
+            return NULL;
+        }
+    }
+
+    oldest = &room->shown[0];
+
+    for (i = 0; i < NGX_HTTP_FCCHAT_SHOWN_MAX; i++) {
+
+        if (room->shown[i].seq == seq) {
+            return &room->shown[i];
+        }
+
+        if (room->shown[i].seq < oldest->seq) {
+            oldest = &room->shown[i];
+        }
+    }
+
+    return (oldest->seq < seq) ? oldest : NULL;
 }
 
 
