@@ -17,7 +17,7 @@ use Test::Nginx;
 
 use Checker;
 use FC::Proxy;
-use FC::Util qw/ wait_for /;
+use FC::Util qw/ run_quiet top wait_for /;
 use FC::WS;
 
 select STDERR; $| = 1;
@@ -74,7 +74,7 @@ srand($seed);
 my @seeded = ((map { [$_, 'v1'], [$_, 'v1'] } @v1),
               (map { [$_, 'old'] } @old), map { [$_, 'page'] } @page);
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(3 + @seeded + 4 + 9);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(3 + @seeded + 4 + 9 + 1);
 
 my $c = Checker->new($t, nodes => 1, senders => 4, rate => 25, readers => 4,
                      old => 2, others => 2, moderates => 'all');
@@ -190,6 +190,30 @@ doctored('a row changed', 'lost',
          "update chat_chatmessage m set content = 'another'"
          . " from fcchat_event e where e.message_id = m.id"
          . " and e.room_id = $room and e.seq = $some[30]");
+
+# What is deleted before a page has it does not come to the page: that is no
+# reason to wait for it.
+
+is(run_quiet({}, 'python3', '-c', <<'EOF', top() . '/t/fault'),
+import sys, types
+sys.path.insert(0, sys.argv[1])
+from client import Client, Event, Page
+from moderator import Moderator
+run = types.SimpleNamespace()
+def made(kind, **o):
+    return kind(run, dict(name="n", cookie="", node=("", 0), path="", room="r",
+                          **o))
+page, mod = made(Page), made(Moderator, moderates="all")
+run.clients = [made(Client), page, mod]
+for text in "ab":
+    page.waiting[text] = [0, False]
+print(page.settled())
+mod.draw_delete(Event(1, "message", 1, "a", ""), 0)
+print(page.settled())
+mod.draw_delete(Event(2, "message", 2, "b", ""), 0)
+print(page.settled())
+EOF
+   "False\nFalse\nTrue\n", 'a page does not wait for what was deleted');
 
 
 sub come {

@@ -158,7 +158,8 @@ class Run:
             "pages": sum(len(c.pages) for c in self.clients),
             "head": {r + " " + e: n for (r, e), n in self.heads.items()},
             "by": {c.name: {"ended": c.ended, "resets": c.resets,
-                            "seq": c.seq, "epoch": c.epoch}
+                            "seq": c.seq, "epoch": c.epoch,
+                            "waiting": list(c.waiting)[:3]}
                    for c in self.clients} if o.get("by") else {},
         }
 

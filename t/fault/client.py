@@ -143,6 +143,7 @@ class Client:
     old = False
     undo = ()                           # what is to be said before it ends
     pages = ()
+    hidden = frozenset()                # texts it has had deleted
 
     def __init__(self, run, o):
         self.run = run
@@ -428,10 +429,19 @@ class Page(Client):
         return tail in texts and \
             texts[texts.index(tail):].count(None) >= told
 
+    def forget(self):
+        # what was deleted before it came here does not come: so it is where
+        # another worker had it first
+        for c in self.run.clients:
+            for text in c.hidden & self.waiting.keys():
+                del self.waiting[text]
+
     def settled(self):
+        self.forget()
         return len(self.waiting) <= self.excess
 
     def turn_to(self, t):
+        self.forget()
         if self.run.talking and len(self.waiting) < self.window + self.excess:
             text = self.text(self.fresh(t))
             self.spoken.append(text)

@@ -21,6 +21,7 @@ class Moderator(client.Client):
         self.asked = {}                 # cid -> what
         self.undo = []                  # [(what of draw's, what, when)]
         self.deleted = set()
+        self.hidden = set()
         self.page = None                # the number below which it has asked
         self.pages = []                 # (epoch, what it had, [Event])
 
@@ -92,14 +93,18 @@ class Moderator(client.Client):
             kind = "delete"
         return getattr(self, "draw_" + kind)(event, t)
 
-    def draw_delete(self, event, t):
+    def hide(self, event):
         self.deleted.add(event.id)
+        self.hidden.add(event.text)
+
+    def draw_delete(self, event, t):
+        self.hide(event)
         return {"type": "delete", "id": event.id} if random.random() < 0.5 \
             else {"type": "delete", "seq": event.seq}
 
     def draw_pin(self, event, t):
         if random.random() < 0.5:
-            self.deleted.add(event.id)
+            self.hide(event)
             end = {"type": "delete", "id": event.id}
         else:
             end = {"type": "unpin", "id": event.id}
