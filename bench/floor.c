@@ -8,6 +8,7 @@
  *     floor PORT batch         all messages of one turn of the loop in one
  *                              send()
  *     floor PORT CONNINFO SQL  each by itself, when SQL has stored it: $1
+ *     floor PORT ping SECONDS  a ping to each socket so often
  *
  * What the kernel does not take is kept for the socket and sent when there is
  * room again.
@@ -26,6 +27,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
@@ -35,12 +37,14 @@
 #define IN_SIZE   65536
 #define OUT_SIZE  (1024 * 1024)
 #define MAX_FDS   65536
+#define TICK      200                       /* ms from one look to the next */
 #define GUID      "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 typedef struct {
     uint8_t   *kept;
     size_t     len;
+    int64_t    due;                         /* its next ping, ms */
     int        open;
     uint32_t   slot;                        /* in members */
 } peer_t;
@@ -56,11 +60,14 @@ static size_t handshake(int fd, uint8_t *p, size_t len);
 static size_t frame(int fd, uint8_t *p, size_t len);
 static void message(const uint8_t *p, size_t len);
 static void fan_out(void);
+static int64_t now(void);
+static void ping(void);
 static void keep(int fd, const uint8_t *p, size_t len);
 static void flush(int fd);
 
 
 static int       ep, batch;
+static int64_t   every;                     /* ms between pings, 0: none */
 static PGconn   *db;                        /* NULL: nothing is stored */
 static peer_t    peer[MAX_FDS];
 static int       members[MAX_FDS];
@@ -77,13 +84,17 @@ main(int argc, char **argv)
     struct epoll_event  ee, ev[1024];
 
     if (argc < 2) {
-        fputs("usage: floor PORT [batch | CONNINFO SQL]\n", stderr);
+        fputs("usage: floor PORT [batch | CONNINFO SQL | ping SECONDS]\n",
+              stderr);
         return 2;
     }
 
     batch = (argc > 2 && strcmp(argv[2], "batch") == 0);
 
-    if (argc > 3) {
+    if (argc > 3 && strcmp(argv[2], "ping") == 0) {
+        every = 1000 * atoi(argv[3]);
+
+    } else if (argc > 3) {
         db = database(argv[2], argv[3]);
 
         if (db == NULL) {
@@ -108,7 +119,7 @@ main(int argc, char **argv)
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ee);
 
     for ( ;; ) {
-        n = epoll_wait(ep, ev, 1024, -1);
+        n = epoll_wait(ep, ev, 1024, every ? TICK : -1);
 
         for (i = 0; i < n; i++) {
             fd = ev[i].data.fd;
@@ -129,6 +140,10 @@ main(int argc, char **argv)
 
         if (nout) {
             fan_out();
+        }
+
+        if (every) {
+            ping();
         }
     }
 }
@@ -248,11 +263,12 @@ leave(int fd)
 static void
 input(int fd)
 {
+    int       more;
     size_t    n;
     uint8_t  *p;
     ssize_t   len;
 
-    for ( ;; ) {
+    do {
         len = recv(fd, in, IN_SIZE, 0);
 
         if (len == -1 && errno == EAGAIN) {
@@ -264,6 +280,8 @@ input(int fd)
             return;
         }
 
+        more = (len == IN_SIZE);
+
         for (p = in; len > 0; p += n, len -= (ssize_t) n) {
             n = peer[fd].open ? frame(fd, p, (size_t) len)
                               : handshake(fd, p, (size_t) len);
@@ -272,7 +290,7 @@ input(int fd)
                 return;
             }
         }
-    }
+    } while (more);
 }
 
 
@@ -305,6 +323,7 @@ handshake(int fd, uint8_t *p, size_t len)
     }
 
     peer[fd].open = 1;
+    peer[fd].due = now() + every;
     peer[fd].slot = nmembers;
     members[nmembers++] = fd;
 
@@ -410,6 +429,42 @@ fan_out(void)
     }
 
     nout = 0;
+}
+
+
+static int64_t
+now(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+static void
+ping(void)
+{
+    int64_t         t;
+    uint32_t        i;
+    static int64_t  looked;
+
+    t = now();
+
+    if (t - looked < TICK) {
+        return;
+    }
+
+    looked = t;
+
+    for (i = 0; i < nmembers; i++) {
+
+        if (peer[members[i]].due <= t) {
+            peer[members[i]].due = t + every;
+            (void) send(members[i], "\x89", 2, MSG_NOSIGNAL);
+        }
+    }
 }
 
 

@@ -9,8 +9,9 @@ package Bench::Server;
 #     $s->stop();
 #
 # There are floor, batch (the floor with all of a turn in one send), commit (the
-# floor that commits the row of the site's table before it sends), fcchat, nchan,
-# nchan_redis, original and url.
+# floor that commits the row of the site's table before it sends), ping (the floor
+# with a ping to each socket every 25 s, or as often as "every" says), fcchat,
+# nchan, nchan_redis, original and url.
 
 use strict;
 use warnings;
@@ -219,6 +220,16 @@ insert into localhost.chat_chatmessage (room_id, user_id, content,
     message_type, is_deleted, is_pinned, created_at)
 values (3, $user, \$1, 'message', false, false, now())
 EOF
+
+    return;
+}
+
+
+sub start_ping {
+    my ($self) = @_;
+
+    $self->{url} = "ws://127.0.0.1:$self->{port}/%d";
+    $self->run("$var/floor", $self->{port}, 'ping', $self->{every} // 25);
 
     return;
 }
