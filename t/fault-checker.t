@@ -97,7 +97,7 @@ $c->wait('ready');
 
 my $told = 0;
 
-for (1 .. 40) {
+for (1 .. 200) {
     $c->more(30);
     $told = () = $proxy->lines();
     last if $told == @seeded;
@@ -314,7 +314,8 @@ sub hurt {
     my $whole = packed($frame);
 
     return '' if $state->{stalled} && $frame->{op} == 1;
-    return $whole if $frame->{op} != 1 || !hurts($kind, $frame->{payload});
+    return $whole if $frame->{op} != 1 || !known($state, $frame->{payload})
+                     || !hurts($kind, $frame->{payload});
 
     my $last = $state->{last};
     my $n = ++$state->{n};
@@ -345,6 +346,16 @@ sub hurt {
     my $payload = changed($kind, $frame->{payload}, $last);
 
     return ($kind eq 'forge' ? $whole : '') . packed($frame, $payload);
+}
+
+
+# An old page can't miss what it was told of before its first text.
+
+sub known {
+    my ($state, $payload) = @_;
+
+    return $state->{known}
+               ||= $payload =~ /"type":"|"message_type":\s*"message"/;
 }
 
 
