@@ -360,7 +360,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
     /* files with secrets of the site's own back end, one line each */
     { ngx_string("fcchat_api_secret_file"),
       NGX_HTTP_FCCHAT_ANY|NGX_CONF_1MORE,
-      ngx_http_fcchat_set_secret,
+      ngx_http_fcchat_set_api_secret,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, api_secrets),
       NULL },

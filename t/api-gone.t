@@ -26,7 +26,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
 
-$t->write_file('api_secret', "secret\n");
+$t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
 
 my $site = FC::Site->new($t, pg => { private => 1 }, more => <<'EOF');
@@ -42,7 +42,7 @@ my ($pg, $django) = ($site->pg(), $site->django());
 $t->run();
 
 my $BASE = '/api/chat/stream_1';
-my %bearer = (headers => { Authorization => 'Bearer secret' });
+my %bearer = (headers => { Authorization => "Bearer the site's secret" });
 my $cookie = $site->cookie('ann');
 my $api = FC::Api->new(cookie => $cookie);
 

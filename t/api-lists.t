@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(58);
 
-$t->write_file('api_secret', "secret\n");
+$t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
 
 my $site = FC::Site->new($t, workers => 2, http => <<'EOF', more => <<'EOF2');
@@ -57,7 +57,7 @@ $t->run();
 
 my $BASE = '/api/chat/stream_1';
 my $api = FC::Api->new();
-my %site = (headers => { Authorization => 'Bearer secret' });
+my %site = (headers => { Authorization => "Bearer the site's secret" });
 
 sub got {
     my ($path, $who, %o) = @_;

@@ -24,7 +24,7 @@ select STDOUT; $| = 1;
 my $t = Test::Nginx->new()->has(qw/http http_ssl rewrite socket_ssl/)
         ->plan(83);
 
-$t->write_file('api_secret', "secret\n");
+$t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
 
 my $d = $t->testdir();
@@ -259,7 +259,7 @@ ok(wait_for(sub {
 # the site itself, in all rooms
 
 my %site = (cookie => undef, csrf => undef,
-            headers => { Authorization => 'Bearer secret',
+            headers => { Authorization => "Bearer the site's secret",
                          'X-CSRFToken' => undef });
 
 is(act({ action => 'ban', username => 'cat', scope => 'tenant' }, %site), 200,

@@ -21,10 +21,10 @@ use FC::Util qw/ log_lines wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(60);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(62);
 
 $t->write_file($_->[0], "$_->[1]\n")
-    for [ secret1 => 'now-1234' ], [ secret2 => 'before' ];
+    for [ secret1 => 'now-1234-567890a' ], [ secret2 => 'before-the-others' ];
 chmod 0600, map { $t->testdir() . "/$_" } qw/ secret1 secret2 /;
 
 my $site = FC::Site->new($t, workers => 2, pg => { private => 1 },
@@ -53,7 +53,7 @@ $django->room('old', is_active => 0);
 $t->run();
 
 my $PATH = '/api/chat/stream_1/publish';
-my $api = FC::Api->new(headers => { Authorization => 'Bearer now-1234' });
+my $api = FC::Api->new(headers => { Authorization => 'Bearer now-1234-567890a' });
 
 sub said { my ($data, %o) = @_; return $api->post($PATH, $data, %o) }
 
@@ -141,12 +141,13 @@ is($pg->sql('select count(*) from localhost.chat_chatmessage'), 11, 'rows');
 
 # the secret
 
-my %auth = (Authorization => 'Bearer before');
+my %auth = (Authorization => 'Bearer before-the-others');
 is(said({ text => 'x', cid => 'c1' }, headers => \%auth)->{status}, 200,
    'the secret before');
 
-for my $h ('Bearer wrong', 'Bearer', 'bearer now-12345', 'Basic now-1234',
-           undef)
+for my $h ('Bearer wrong', 'Bearer', 'Bearer now-1234-567890',
+           'bearer now-1234-567890ab', 'Bearer now-1234-567890A',
+           'Basic now-1234-567890a', undef)
 {
     $r = said({ text => 'x' }, headers => { Authorization => $h });
     is(code(401, $r), 'bad_secret', $h // 'none');

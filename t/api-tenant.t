@@ -24,7 +24,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(52);
 
-$t->write_file('api_secret', "secret\n");
+$t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
 
 my $site = FC::Site->new($t, pg => { private => 1,
@@ -120,7 +120,7 @@ my $ws = $site->join(undef, cookie => $both, host_header => 'east.test',
                      path => '/ws/chat/stream_1/');
 is($ws->status(), 404, 'the chat is of another schema here');
 
-my %bearer = (headers => { Authorization => 'Bearer secret' });
+my %bearer = (headers => { Authorization => "Bearer the site's secret" });
 my $seq = $api{east}->post("$BASE/publish", { text => 'x', cid => 'c' },
                            %bearer)->{json}{seq};
 is($seq, 4, 'a notice in the east');

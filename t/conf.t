@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(390);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(394);
 
 my $d = $t->testdir();
 
@@ -31,7 +31,10 @@ $t->write_file('blank', "\nsecret\n");
 $t->write_file('long', 'x' x 4096);
 $t->write_file('open', "secret\n");
 $t->write_file('sealed', 's' x 32 . "\n");
-chmod 0600, map { "$d/$_" } qw/ secret old empty blank long sealed /;
+$t->write_file('enough', 's' x 16 . "\r\n");
+$t->write_file('short', 's' x 15 . "\n");
+chmod 0600, map { "$d/$_" }
+            qw/ secret old empty blank long sealed enough short /;
 chmod 0644, "$d/open";
 
 my $pg = 'fcchat_postgres "host=/tmp dbname=x user=x"';
@@ -108,8 +111,9 @@ wrong('fcchat_handshake_timeout 0',
       '"fcchat_handshake_timeout" directive must have a time above zero');
 
 right('fcchat_redis_secret_file sealed sealed');
-wrong('fcchat_redis_secret_file secret',
-      qq(the key in "$d/secret" must have at least 16 characters, as "openssl)
+right('fcchat_redis_secret_file enough', 'a secret of 16');
+wrong('fcchat_redis_secret_file short',
+      qq(the key in "$d/short" must have at least 16 characters, as "openssl)
       . ' rand -hex 32" makes them');
 wrong('fcchat_redis_secret_file' . ' sealed' x 9,
       'too many key files, there can be 8');
@@ -280,7 +284,12 @@ wrong('fcchat_secret_key_file ' . 'secret ' x 9, 'too many key files, there'
 right('fcchat_secret_key_file secret old', 'a key and a fallback');
 wrong('fcchat_api_secret_file empty', qq(key file "$d/empty" must have a key in)
       . ' its first line');
-right('fcchat_api_secret_file secret old', 'a secret and the one before');
+wrong("fcchat_api_secret_file $_",
+      qq(the key in "$d/short" must have at least 16 characters, as "openssl)
+      . ' rand -hex 32" makes them') for 'short', 'sealed short';
+right('fcchat_api_secret_file sealed enough', 'a secret and the one before');
+wrong('fcchat_api_secret_file' . ' sealed' x 9, 'too many key files, there can'
+      . ' be 8', 'nine secrets');
 
 like(said(http => 'fcchat_secret_key_file open;'),
      qr/^nginx:\ \[warn\]\ key\ file\ "\Q$d\E\/open"\ can\ be
@@ -409,7 +418,7 @@ my @all = ('fcchat_zone 1m', $pg, 'fcchat_redis off', 'fcchat_redis_prefix x',
            'fcchat_history_rate off', 'fcchat_auth_rate off',
            'fcchat_connections ip=5', 'fcchat_presence on',
            'fcchat_reaction_rate 5r/s', 'fcchat_api_rate 5r/s',
-           'fcchat_api_secret_file secret', 'fcchat_csrf_cookie x',
+           'fcchat_api_secret_file sealed', 'fcchat_csrf_cookie x',
            'fcchat_session_redis unix:/x',
            'fcchat_guests read', 'fcchat_session_key_prefix x',
            'fcchat_session_key_version 2', 'fcchat_handshake_timeout 5s',

@@ -36,7 +36,8 @@ static ngx_http_fcchat_api_t *ngx_http_fcchat_api_create(
 static void ngx_http_fcchat_api_cleanup(void *data);
 static ngx_int_t ngx_http_fcchat_api_method(ngx_http_fcchat_api_t *api);
 static ngx_int_t ngx_http_fcchat_api_caller(ngx_http_fcchat_api_t *api);
-static ngx_uint_t ngx_http_fcchat_api_secret(ngx_http_fcchat_api_t *api);
+static ngx_int_t ngx_http_fcchat_api_secret(ngx_http_fcchat_api_t *api);
+static ngx_int_t ngx_http_fcchat_api_strange(ngx_http_fcchat_api_t *api);
 static ngx_int_t ngx_http_fcchat_api_csrf(ngx_http_fcchat_api_t *api,
     ngx_http_fcchat_headers_t *h);
 static ngx_uint_t ngx_http_fcchat_api_origin(ngx_http_fcchat_api_t *api,
@@ -69,16 +70,18 @@ ngx_http_fcchat_api(ngx_http_request_t *r)
 
     rc = ngx_http_fcchat_api_method(api);
 
-    if (rc == NGX_DECLINED) {
-        rc = ngx_http_fcchat_api_caller(api);
-    }
-
     if (rc != NGX_DECLINED) {
         return rc;
     }
 
     if (api->ctx.worker == NULL) {
         return ngx_http_fcchat_api_unavailable(api);
+    }
+
+    rc = ngx_http_fcchat_api_caller(api);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     if (!ngx_http_fcchat_api_safe(r)) {
@@ -207,27 +210,20 @@ ngx_http_fcchat_api_method(ngx_http_fcchat_api_t *api)
 static ngx_int_t
 ngx_http_fcchat_api_caller(ngx_http_fcchat_api_t *api)
 {
+    ngx_int_t                   rc;
     ngx_http_request_t         *r;
     ngx_http_fcchat_headers_t   h;
 
     r = api->ctx.request;
 
-    if (ngx_http_fcchat_api_secret(api)) {
-        api->ctx.server = 1;
-        return NGX_DECLINED;
+    rc = ngx_http_fcchat_api_secret(api);
+
+    if (rc != NGX_DECLINED || api->ctx.server) {
+        return rc;
     }
 
     if (api->path.resource == FCC_API_PUBLISH) {
-
-        if (ngx_http_fcchat_headers_add(r, "WWW-Authenticate", "Bearer")
-            != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return ngx_http_fcchat_api_refuse(api, NGX_HTTP_UNAUTHORIZED,
-                                          "bad_secret",
-                                          "The site's secret is needed.", -1);
+        return ngx_http_fcchat_api_strange(api);
     }
 
     ngx_http_fcchat_headers(r, &api->ctx.conf->cookie, &h);
@@ -242,18 +238,82 @@ ngx_http_fcchat_api_caller(ngx_http_fcchat_api_t *api)
 }
 
 
-static ngx_uint_t
+/*
+ * Above the rate the right one is refused as well, or the answer would still
+ * tell it from the others.  Returns as above.
+ */
+
+static ngx_int_t
 ngx_http_fcchat_api_secret(ngx_http_fcchat_api_t *api)
 {
+    fcc_rate_t            *rate;
+    ngx_msec_t             wait;
+    ngx_shm_zone_t        *rates;
     ngx_table_elt_t       *h;
     fcc_django_secrets_t  *secrets;
 
     h = api->ctx.request->headers_in.authorization;
     secrets = api->ctx.conf->api_secrets;
 
-    return h && secrets
-           && fcc_csrf_bearer(h->value.data, h->value.len, secrets->key,
-                              secrets->n);
+    if (h == NULL || secrets == NULL
+        || !fcc_csrf_is_bearer(h->value.data, h->value.len))
+    {
+        return NGX_DECLINED;
+    }
+
+    rate = api->ctx.conf->auth_rate;
+    rates = api->ctx.worker->conf->rates;
+
+    wait = rate ? ngx_http_fcchat_rate_take(rates, api->ctx.auth.from,
+                                            NGX_HTTP_FCCHAT_RATE_STRANGER,
+                                            rate)
+                : 0;
+
+    if (wait) {
+        ngx_http_fcchat_audit_request(api->ctx.request,
+                                      NGX_HTTP_FCCHAT_AUDIT_TOO_MANY,
+                                      "too many wrong secrets");
+
+        return ngx_http_fcchat_api_refuse(api, NGX_HTTP_TOO_MANY_REQUESTS,
+                                          "rate_limited",
+                                          "Too many wrong secrets, wait a "
+                                          "little.", wait);
+    }
+
+    if (!fcc_csrf_bearer(h->value.data, h->value.len, secrets->key,
+                         secrets->n))
+    {
+        ngx_http_fcchat_audit_request(api->ctx.request,
+                                      NGX_HTTP_FCCHAT_AUDIT_SESSION,
+                                      "wrong secret");
+        return NGX_DECLINED;
+    }
+
+    if (rate) {
+        ngx_http_fcchat_rate_give(rates, api->ctx.auth.from,
+                                  NGX_HTTP_FCCHAT_RATE_STRANGER, rate);
+    }
+
+    api->ctx.server = 1;
+
+    return NGX_DECLINED;
+}
+
+
+/* who would publish and has no secret, or a wrong one */
+
+static ngx_int_t
+ngx_http_fcchat_api_strange(ngx_http_fcchat_api_t *api)
+{
+    if (ngx_http_fcchat_headers_add(api->ctx.request, "WWW-Authenticate",
+                                    "Bearer")
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_fcchat_api_refuse(api, NGX_HTTP_UNAUTHORIZED, "bad_secret",
+                                      "The site's secret is needed.", -1);
 }
 
 
@@ -459,6 +519,11 @@ ngx_http_fcchat_api_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
 
     case NGX_HTTP_NOT_FOUND:
         code = "not_found";
+        break;
+
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        code = "rate_limited";
+        retry_after = NGX_HTTP_FCCHAT_API_STRANGER;
         break;
 
     default:

@@ -18,6 +18,7 @@
 #define NGX_HTTP_FCCHAT_API_RANGE      86400000LL       /* ms of reactions */
 #define NGX_HTTP_FCCHAT_API_CURSOR     128      /* bytes of "?before=..." */
 #define NGX_HTTP_FCCHAT_API_TOTALS     10000    /* minutes times stamps */
+#define NGX_HTTP_FCCHAT_API_STRANGER   5000     /* ms until the next cookie */
 
 
 typedef struct ngx_http_fcchat_api_s  ngx_http_fcchat_api_t;

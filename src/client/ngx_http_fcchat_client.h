@@ -256,6 +256,8 @@ char *ngx_http_fcchat_set_tables(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fcchat_set_api_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fcchat_set_session_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fcchat_set_backends(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -12,10 +12,12 @@
 
 
 #define NGX_HTTP_FCCHAT_SECRET_MAX  4096    /* bytes of a file */
-#define NGX_HTTP_FCCHAT_SEAL_MIN    16      /* of fcchat_redis_secret_file */
+#define NGX_HTTP_FCCHAT_SECRET_MIN  16      /* of a secret of ours */
 
 
 static char *ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name,
+    fcc_str_t *key);
+static char *ngx_http_fcchat_check_secret(ngx_conf_t *cf, ngx_str_t *name,
     fcc_str_t *key);
 
 
@@ -63,6 +65,37 @@ ngx_http_fcchat_set_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* who knows one of them may write and moderate everywhere */
+
+char *
+ngx_http_fcchat_set_api_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fcchat_loc_conf_t *lcf = conf;
+
+    char        *rv;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    rv = ngx_http_fcchat_set_secret(cf, cmd, conf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        rv = ngx_http_fcchat_check_secret(cf, &value[i],
+                                          &lcf->api_secrets->key[i - 1]);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 /* the first file has the secret that seals, the others those of before */
 
 char *
@@ -101,13 +134,9 @@ ngx_http_fcchat_set_redis_secret(ngx_conf_t *cf, ngx_command_t *cmd,
             return rv;
         }
 
-        if (secret.len < NGX_HTTP_FCCHAT_SEAL_MIN) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "the key in \"%V\" must have at least %d "
-                               "characters, as \"openssl rand -hex 32\" "
-                               "makes them", &value[i],
-                               NGX_HTTP_FCCHAT_SEAL_MIN);
-            return NGX_CONF_ERROR;
+        rv = ngx_http_fcchat_check_secret(cf, &value[i], &secret);
+        if (rv != NGX_CONF_OK) {
+            return rv;
         }
 
         if (fcc_seal_add(lcf->seal, secret.data, secret.len) != FCC_OK) {
@@ -176,6 +205,21 @@ ngx_http_fcchat_read_secret(ngx_conf_t *cf, ngx_str_t *name, fcc_str_t *key)
 
     key->len = len;
     key->data = p;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_fcchat_check_secret(ngx_conf_t *cf, ngx_str_t *name, fcc_str_t *key)
+{
+    if (key->len < NGX_HTTP_FCCHAT_SECRET_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the key in \"%V\" must have at least %d "
+                           "characters, as \"openssl rand -hex 32\" makes them",
+                           name, NGX_HTTP_FCCHAT_SECRET_MIN);
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }

@@ -71,7 +71,7 @@ static const char  nginx_conf[] =
     "location /api/ { fcchat_api; fcchat_api_secret_file %1$s/api; }\n"
     "location /api-near/ { fcchat_api; fcchat_guests read; fcchat_api_rate"
     " 1r/s burst=2; fcchat_message_length 40; fcchat_origin any;"
-    " fcchat_api_secret_file %1$s/secret %1$s/api; }\n"
+    " fcchat_api_secret_file %1$s/next %1$s/api; }\n"
     "location /status { fcchat_status; }\n"
     "%2$s"
     "} }\n";
@@ -403,6 +403,7 @@ conn_init(void)
 
     nginx_secret("secret", FUZZ_SECRET);
     nginx_secret("api", CONN_SECRET);
+    nginx_secret("next", "the next one of the back end");
 
     snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", conn_dir);
     conn_pg_init(path);
