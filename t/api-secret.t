@@ -24,7 +24,7 @@ use FC::Util qw/ slurp wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(32);
+my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(38);
 
 my %secret = (now => 'n' x 16, before => 'b' x 40);
 
@@ -58,11 +58,16 @@ EOR
         location /none/ {
             fcchat_api;
         }
+
+        location /rated/ {
+            fcchat_api;
+            fcchat_api_rate 1r/m burst=1;
+        }
 EOF
 
 $site->django->user('mod', is_staff => 1);
 
-my $cookie = $site->cookie('mod');
+my ($cookie, $ann) = map { $site->cookie($_) } qw/ mod ann /;
 
 $t->run();
 
@@ -176,10 +181,21 @@ is($site->pg->sql('select count(*) from localhost.chat_chatmessage'), 1,
 
 # what the log says of it
 
+my $bans = '/stream_1/bans';
+
 for my $case ([ 'wrong secret', undef, '/off/stream_1/publish',
                 auth => 'Bearer guess-again' ],
               [ 'too many wrong secrets', undef, '/api/stream_1/publish',
-                auth => 'Bearer guess-again', from => '192.0.2.1' ])
+                auth => 'Bearer guess-again', from => '192.0.2.1' ],
+              [ 'too many bad sessions', undef, "/none$bans",
+                cookie => 'z' x 32, from => '192.0.2.7' ],
+              [ 'no valid session', undef, "/off$bans", cookie => 'y' x 32 ],
+              [ 'no session', undef, "/none$bans" ],
+              [ 'no such room', 'mod', '/none/nowhere/bans',
+                cookie => $cookie ],
+              [ 'no moderator', 'ann', "/none$bans", cookie => $ann ],
+              [ 'too many requests', 'ann', '/rated/stream_1/viewers',
+                cookie => $ann ])
 {
     my ($reason, $user, $path, %o) = @$case;
     my $room = $path =~ /nowhere/ ? 'nowhere' : 'stream_1';
@@ -197,7 +213,7 @@ for my $case ([ 'wrong secret', undef, '/off/stream_1/publish',
     }), "S44: $reason");
 }
 
-unlike(slurp($told), qr/guess-|n{16}|b{16}|\Q$cookie\E/,
+unlike(slurp($told), qr/guess-|n{16}|b{16}|\Q$cookie\E|\Q$ann\E/,
        'S12, S44: no secret, no cookie');
 
 my %lines;

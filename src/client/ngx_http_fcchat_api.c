@@ -464,6 +464,10 @@ ngx_http_fcchat_api_known(ngx_http_fcchat_ctx_t *ctx)
                                      NGX_HTTP_FCCHAT_RATE_API,
                                      ctx->conf->api_rate);
     if (wait) {
+        ngx_http_fcchat_audit_request(ctx->request,
+                                      NGX_HTTP_FCCHAT_AUDIT_TOO_MANY,
+                                      "too many requests");
+
         return ngx_http_fcchat_api_refuse(api, NGX_HTTP_TOO_MANY_REQUESTS,
                                           "rate_limited",
                                           "Too fast, wait a little.", wait);
@@ -485,6 +489,10 @@ ngx_http_fcchat_api_inside(ngx_http_fcchat_ctx_t *ctx)
                                        ctx->user.staff,
                                        &ctx->request->connection->addr_text))
     {
+        ngx_http_fcchat_audit_request(ctx->request,
+                                      NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN,
+                                      "banned");
+
         return ngx_http_fcchat_api_refuse(api, NGX_HTTP_FORBIDDEN, "banned",
                                           "You may not be here.", -1);
     }
@@ -498,39 +506,51 @@ static ngx_int_t
 ngx_http_fcchat_api_decline(ngx_http_fcchat_ctx_t *ctx, ngx_uint_t status,
     const char *text)
 {
-    const char      *code;
-    ngx_msec_int_t   retry_after;
+    const char               *code, *reason;
+    ngx_msec_int_t            retry_after;
+    ngx_http_fcchat_audit_e   kind;
 
+    reason = text;
     retry_after = -1;
 
     switch (status) {
 
     case NGX_HTTP_BAD_REQUEST:
         code = "bad_request";
+        reason = "malformed";
+        kind = NGX_HTTP_FCCHAT_AUDIT_HANDSHAKE;
         break;
 
     case NGX_HTTP_UNAUTHORIZED:
         code = "login_required";
+        kind = NGX_HTTP_FCCHAT_AUDIT_SESSION;
         break;
 
     case NGX_HTTP_FORBIDDEN:
         code = "forbidden";
+        reason = "no moderator";
+        kind = NGX_HTTP_FCCHAT_AUDIT_FORBIDDEN;
         break;
 
     case NGX_HTTP_NOT_FOUND:
         code = "not_found";
+        kind = NGX_HTTP_FCCHAT_AUDIT_ROOM;
         break;
 
     case NGX_HTTP_TOO_MANY_REQUESTS:
         code = "rate_limited";
+        kind = NGX_HTTP_FCCHAT_AUDIT_TOO_MANY;
         retry_after = NGX_HTTP_FCCHAT_API_STRANGER;
         break;
 
     default:
         code = "unavailable";
+        kind = NGX_HTTP_FCCHAT_AUDIT_UNAVAILABLE;
         retry_after = NGX_HTTP_FCCHAT_RETRY_AFTER;
         break;
     }
+
+    ngx_http_fcchat_audit_request(ctx->request, kind, reason);
 
     return ngx_http_fcchat_api_refuse((ngx_http_fcchat_api_t *) ctx, status,
                                       code, text, retry_after);
