@@ -6,7 +6,7 @@
 use warnings;
 use strict;
 
-use Test::More tests => 11;
+use Test::More tests => 12;
 
 use File::Find ();
 use FindBin;
@@ -22,8 +22,9 @@ my @text = grep { /\.(?:[ch]|p[lm]|t|sh|py|sql|js|css|html|conf)$/
 my $forbidden = join '|', qw/
     assert abort exit _exit raise system popen fork
     PQexec PQexecParams PQexecPrepared PQprepare PQconnectdb PQconnectdbParams
-    PQsetdbLogin PQreset PQcancel PQputCopyData
-    PQescapeString PQescapeStringConn PQescapeLiteral
+    PQsetdbLogin PQreset PQcancel PQputCopyData PQsendQuery
+    PQescapeString PQescapeStringConn PQescapeLiteral PQescapeIdentifier
+    PQescapeBytea PQescapeByteaConn
     redisConnect redisConnectWithTimeout redisConnectUnix redisGetReply
     redisCommand redisCommandArgv redisvCommand redisAppendCommand
     redisAsyncCommand redisvAsyncCommand redisAsyncFormattedCommand
@@ -52,6 +53,16 @@ each_line('no // comment', \@c, sub { $_[0] =~ m{//} }, \&without_text);
 
 each_line('no call that blocks or ends a worker', \@module,
           sub { $_[0] =~ /(?<![\w>.])(?:$forbidden)\s*\(/ }, \&without_text);
+
+# S06, S07, S38: what proves who somebody is takes as long to compare whether it
+# is nearly right or not
+
+my $proof = qr/hex|mac|hash|signature|secret|token/i;
+
+each_line('S06: proofs are compared in constant time',
+          [ grep { m{/fcc_(?:django|seal|csrf)\.c$} } @module ],
+          sub { $_[0] =~ /(?<!CRYPTO_)\b(?:mem|strn?)cmp\s*\(.*$proof/ },
+          \&without_text);
 
 each_file('one line feed at the end', \@text,
           sub { length $_[0] && $_[0] !~ /[^\n]\n\z/ });

@@ -2,6 +2,8 @@
 
 # The HTTP API while PostgreSQL takes its time: clients that go, too many of
 # them, a reload, and the end of the worker.
+#
+# S27, S33 of SECURITY.md.
 
 use warnings;
 use strict;

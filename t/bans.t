@@ -3,7 +3,7 @@
 # Bans and timeouts, of users and of addresses, in one room and in all of them:
 # on two nodes of two workers, with Redis and without, through a reload.
 #
-# S06, S10 of SECURITY.md.
+# S06, S08, S10 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -2,6 +2,8 @@
 
 # How sockets end: the answer to a client's Close, and each code that the
 # server closes with of its own accord.
+#
+# S10 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -21,7 +21,7 @@ use FC::Site;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(15);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(18);
 my $site = FC::Site->new($t, workers => 2, rate => 'fcchat_rate 1000r/s;');
 
 $site->django->user($_) for qw/ alice bob /;
@@ -54,6 +54,13 @@ my $boss = $site->join('boss', %v1);
 is(said($boss, 'again', 'b1')->{type}, 'ack', 'staff');
 is(said($boss, 'again', 'b2')->{type}, 'ack', 'may say it twice');
 
+# the last four texts are known
+
+said($alice, "text $_", "t$_") for 1 .. 4;
+is(said($alice, 'text 1', 't5')->{code}, 'duplicate', 'after three others');
+is(said($alice, 'text 5', 't6')->{type}, 'ack', 'a fifth');
+is(said($alice, 'text 1', 't7')->{type}, 'ack', 'after four others');
+
 # the old protocol has no cid
 
 my $old = $site->join('bob');
@@ -63,7 +70,7 @@ $r = $old->recv_until(sub { $_[0]{message_type} eq 'system' });
 is($r->{code}, 'duplicate', 'the old protocol');
 ok(!exists $r->{retry_after_ms}, 'is not to try again');
 
-is($site->pg->sql('select count(*) from localhost.chat_chatmessage'), 7,
+is($site->pg->sql('select count(*) from localhost.chat_chatmessage'), 13,
    'each is stored once');
 
 # one that the database refuses was not said

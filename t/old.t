@@ -68,7 +68,7 @@ is($raw->recv_message()->{payload}, $want, 'without escaping');
 
 # with it: as django.utils.html.escape, in text and name
 
-my $text = qq{<script>alert("x & 'y'")</script> \\ \t\x{2028}\x{1f600}};
+my $text = qq{<script>alert("x & 'y'")</script> \\ \t\x{2028}\x{2029}\x{1f600}};
 
 $odd->send_json({ message => $text });
 
@@ -77,12 +77,12 @@ my $frame = $alice->recv_message()->{payload};
 is_deeply(FC::WS::json()->decode($frame), {
     username     => '&lt;b&gt;&amp;&quot;&#x27;',
     message      => '&lt;script&gt;alert(&quot;x &amp; &#x27;y&#x27;&quot;)'
-                    . "&lt;/script&gt; \\ \t\x{2028}\x{1f600}",
+                    . "&lt;/script&gt; \\ \t\x{2028}\x{2029}\x{1f600}",
     message_type => 'message',
     timestamp    => undef,
 }, 'escaped');
 
-unlike($frame, qr/[<>&'\x{2028}]/, 'harmless in a script as well');
+unlike($frame, qr/[<>&'\x{2028}\x{2029}]/, 'harmless in a script as well');
 
 $frame = $raw->recv_message()->{payload};
 
@@ -93,7 +93,7 @@ is_deeply(FC::WS::json()->decode($frame), {
     timestamp    => undef,
 }, 'fcchat_html_escape off: as sent');
 
-unlike($frame, qr/[<>&\x{2028}]/, 'and still harmless in a script');
+unlike($frame, qr/[<>&\x{2028}\x{2029}]/, 'and still harmless in a script');
 
 $_->recv_json() for $bob, $odd;
 

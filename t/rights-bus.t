@@ -4,7 +4,7 @@
 # all workers and nodes are looked at at once, and so is the next handshake.
 # What is said is not believed.
 #
-# S08 of SECURITY.md.
+# S08, S38 of SECURITY.md.
 
 use warnings;
 use strict;

@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http map rewrite/)->plan(48);
+my $t = Test::Nginx->new()->has(qw/http map rewrite/)->plan(52);
 my $redis = FC::Redis->new();
 
 # a clock of PostgreSQL's own, a day ahead of all others
@@ -93,6 +93,14 @@ for my $path ('/ws/chat', '/cache') {
     $queries->since();
 
     my $before = asked();
+
+    is($site->join('alice', path => "$path/stream_1/",
+                   cookie => $path eq '/cache' ? 'c' x 32 : 'd' x 32)
+       ->status(), 401, "S03: $path, a cookie that has to be asked for");
+    cmp_ok(asked(), '>', $before, "S03: $path, and is");
+
+    $queries->since();
+    $before = asked();
 
     for my $case ([ 403, origin => 'https://evil.example' ],
                   [ 403, origin => undef ],

@@ -21,7 +21,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(36);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(55);
 my $site = FC::Site->new($t, more => <<'EOF');
         location /raw/ {
             fcchat;
@@ -73,17 +73,32 @@ for my $case ([ 'U+FFFE', "a\x{fffe}b" ], [ 'U+FFFF', "a\x{ffff}b" ],
 # S21: but for the one that PostgreSQL has no place for
 
 for my $text ('{"type":"message","text":"a\u0000b"}',
-              '{"type":"message","text":"a","cid":"\u0000"}')
+              '{"type":"message","text":"a","cid":"\u0000"}',
+              '{"type":"message","text":"a","x":[{"\u0000":["\u0000"]}]}',
+              '{"type":"ban","username":"ann\u0000"}',
+              '{"type":"ban","address":"192.0.2.1\u0000"}',
+              '{"type":"slow","seconds":0,"reason":"\u0000"}')
 {
     $new->send_text($text);
     like($new->recv_json()->{code}, qr/^bad_(?:text|request)$/,
          'S21: a NUL is refused');
 }
 
+for my $query ('since=%00', 'since=00000000-0000-0000-0000-000000000000:%00') {
+    my $ws = $site->join('alice', protocol => 'fcchat.v1', query => $query);
+
+    $ws->recv_json();
+    is($ws->recv_json()->{reason}, 'malformed', "S21: ?$query");
+    $ws->drop();
+}
+
+is($site->join('alice', room => 'stream_1%00')->status(), 400,
+   'S21: a NUL in the name of a room');
+
 # S22: names that would be somebody else's, as the site may let them be
 
-my @marks = ("\x{202e}", "\x{202d}", "\x{2066}", "\x{2069}", "\x{200f}",
-             "\x{61c}");
+my @marks = map { chr } 0x61c, 0x200e, 0x200f, 0x202a .. 0x202e,
+                        0x2066 .. 0x2069;
 
 for my $mark (@marks) {
     my $name = 'ad' . $mark . 'min';

@@ -15,6 +15,8 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use Digest::SHA qw/ hmac_sha1 hmac_sha256 sha1 sha256 /;
+
 use FC::Signing qw/ $COOKIE $DB login signed /;
 use FC::Site;
 use FC::Util qw/ rss workers /;
@@ -23,7 +25,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(40);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(48);
 
 my $site = FC::Site->new($t, http => 'fcchat_session_cache 0;',
                          more => <<'EOF');
@@ -120,7 +122,27 @@ is(enter_with(signed($COOKIE, $login)), $REFUSED, 'the salt of cookies');
 is(enter('/signed', signed($DB, $login)), $REFUSED, 'the salt of rows');
 is(enter_with(signed($DB, $login, secret => 'another')), $REFUSED,
    'signed by somebody else');
+is(enter_with(signed($DB, $login, sha1 => 1)), $REFUSED, 'S05: by SHA-1');
+is(enter('/signed', signed($COOKIE, $login, sha1 => 1)), $REFUSED,
+   'S05: a cookie by SHA-1');
 is(enter_with(''), $REFUSED, 'empty');
+
+# of the password's hash as well, as it was before Django 3.1
+
+my $hash = 'django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash';
+my $password = $pg->sql("select password from accounts_user"
+                        . " where username = 'alice'");
+
+for my $case ([ \&sha256, \&hmac_sha256, 101 ],
+              [ \&sha1, \&hmac_sha1, $REFUSED ])
+{
+    my ($sha, $hmac, $want) = @$case;
+    my $made = unpack 'H*', $hmac->($password,
+                                    $sha->($hash . $FC::Django::SECRET));
+
+    is(enter_with(signed($DB, login($pg, 'alice', _auth_user_hash => $made))),
+       $want, 'S05: the hash of the password, ' . length $made);
+}
 
 # what is signed, but no login
 
@@ -141,6 +163,19 @@ my %broken = (
 
 for my $name (sort keys %broken) {
     is(enter_with(signed($DB, $broken{$name})), $REFUSED, $name);
+}
+
+# 64 KB and not one byte more, whether it is compressed or not
+
+for my $size (65536, 65537) {
+    my $data = login($pg, 'alice', x => '');
+
+    $data = login($pg, 'alice', x => 'x' x ($size - length $data));
+
+    for my $zlib (0, 1) {
+        is(enter_with(signed($DB, $data, zlib => $zlib)),
+           $size > 65536 ? $REFUSED : 101, "S07: $size bytes, zlib $zlib");
+    }
 }
 
 # 64 MB of zlib in 64 KB

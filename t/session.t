@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(41);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(42);
 
 # nothing is cached: each socket asks anew
 
@@ -162,8 +162,12 @@ is(enter('/signed', $_), $REFUSED, "no signed cookie: $_")
     for ('a', ':', '::', 'a:b:c', '.:1usrxo:x', 'x' x 4000);
 is($queries->count(qr/./), 0, 'no query for any of them');
 
-enter('/ws/chat', 'a' x 8);
-is($queries->count(qr/FROM django_session/), 1, 'one for a key of 8');
+for my $length (8, 40) {
+    $queries->since();
+    enter('/ws/chat', 'a' x $length);
+    is($queries->count(qr/FROM django_session/), 1,
+       "one for a key of $length");
+}
 
 # SECRET_KEY_FALLBACKS
 

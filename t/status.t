@@ -2,6 +2,8 @@
 
 # fcchat_status: each figure moves by what was done, whatever becomes of the
 # workers that counted it; the three formats.
+#
+# S03 of SECURITY.md.
 
 use warnings;
 use strict;

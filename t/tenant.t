@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(36);
+my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(38);
 
 my $site = FC::Site->new($t, http => <<'EOF', more => <<'EOT');
     map $http_x_tenant $tenant {
@@ -53,7 +53,11 @@ my ($pg, $django) = ($site->pg(), $site->django());
 
 my $WEST = 'we"st x';
 
-for my $schema ('east', $WEST) {
+# and another as long as may be: PostgreSQL cuts what is longer to that
+
+my $LONG = 'x' x 63;
+
+for my $schema ('east', $WEST, $LONG) {
     $django->tables($schema);
 }
 
@@ -206,6 +210,8 @@ is(status($_, $key{ann}), $GONE, "no tenant: " . substr $_, 0, 20)
     for ('', 'nowhere', 'pg_catalog', 'x' x 64,
          "\xff\xfe", 'east"; drop schema east; --');
 is(status('EAST', $key{ann}), $GONE, 'case counts');
+is(status($LONG, $key{ann}), $NONE, 'S11: 63 bytes are a schema');
+is(status($LONG . 'x', $key{ann}), $GONE, 'S11: 64 are not cut to it');
 
 # refusals are told as well, once a second
 

@@ -2,6 +2,8 @@
 
 # The subprotocol fcchat.v1: welcome, message, ack, error, viewers, and the
 # counts of reactions.
+#
+# S23 of SECURITY.md.
 
 use warnings;
 use strict;
@@ -78,7 +80,7 @@ cmp_ok(abs($clock / 1000 - time()), '<', 5, 'server_time in milliseconds');
 
 # a message
 
-my $text = qq{<b>&"' \\ \x{2028}\x{1f600}};
+my $text = qq{<b>&"' \\ \x{2028}\x{2029}\x{1f600}};
 
 $alice->send_json({ type => 'message', text => $text, cid => 'c1' });
 
@@ -103,7 +105,7 @@ my $event = {
 };
 
 is_deeply(FC::WS::json()->decode($frame), $event, 'message');
-unlike($frame, qr/[<>&\x{2028}]/, 'harmless in a script');
+unlike($frame, qr/[<>&\x{2028}\x{2029}]/, 'S23: harmless in a script');
 
 my $old = $site->join('bob');
 my $bob = enter('bob');

@@ -10,7 +10,8 @@ package FC::Signing;
 #     signed($DB, $data);                      # a value of session_data
 #     signed($COOKIE, $data, age => 60);       # a cookie of signed_cookies
 #
-# signed() takes zlib => 1, age (seconds ago) and secret.
+# signed() takes zlib => 1, age (seconds ago), secret, and sha1 => 1, as Django
+# signed before 3.1.
 
 use strict;
 use warnings;
@@ -18,7 +19,7 @@ use warnings;
 use base qw/ Exporter /;
 
 use Compress::Zlib qw/ compress /;
-use Digest::SHA qw/ hmac_sha256 sha256 /;
+use Digest::SHA qw/ hmac_sha1 hmac_sha256 sha1 sha256 /;
 use MIME::Base64 qw/ encode_base64url /;
 
 use FC::Django;
@@ -64,9 +65,11 @@ sub signed {
     }
 
     my $value = "$payload:$stamp";
-    my $key = sha256($salt . 'signer' . ($o{secret} // $FC::Django::SECRET));
+    my $key = $salt . 'signer' . ($o{secret} // $FC::Django::SECRET);
 
-    return "$value:" . encode_base64url(hmac_sha256($value, $key));
+    return "$value:"
+           . encode_base64url($o{sha1} ? hmac_sha1($value, sha1($key))
+                                       : hmac_sha256($value, sha256($key)));
 }
 
 
