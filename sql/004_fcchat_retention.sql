@@ -12,7 +12,7 @@
 --
 --   GRANT DELETE ON chat_chatmessage, fcchat_event,
 --       streaming_streamreaction TO chat;
---   GRANT SELECT ON streaming_streamreaction TO chat;
+--   GRANT SELECT, UPDATE (id) ON streaming_streamreaction TO chat;
 --   GRANT UPDATE (is_pinned) ON chat_chatmessage TO chat;
 --   GRANT SELECT, INSERT, UPDATE ON fcchat_retention TO chat;
 

@@ -15,7 +15,9 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx qw/ :DEFAULT http_content /;
 
+use FC::Api;
 use FC::Pg;
+use FC::Redis;
 use FC::Site;
 use FC::Util qw/ give_to log_lines run_quiet slurp tempdir top wait_for /;
 use FC::WS;
@@ -24,7 +26,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http realip rewrite/)
-        ->has_daemon('openssl')->plan(38);
+        ->has_daemon('openssl')->plan(77);
 my $d = $t->testdir();
 
 # a CA, and the certificate of a server of the name "db.test"
@@ -57,20 +59,35 @@ local    all  all                trust
 hostssl  all  all  127.0.0.1/32  trust
 EOF
 
-# the role has what the heads of the files say, word for word
+# the role has what the heads of the files say, word for word; another one what
+# fcchat_retention needs as well, which says so in its own file
 
-my @grants;
+my (@grants, @more);
 
-# what deletes by fcchat_retention needs more, and says so in its own file
-
-for my $file (grep { !/retention/ } sort glob(top() . '/sql/[0-9]*.sql')) {
+for my $file (sort glob(top() . '/sql/[0-9]*.sql')) {
     my $text = join ' ', slurp($file) =~ /^--(.*)$/mg;
 
-    push @grants, $text =~ /\b(GRANT [^;]+ TO chat;)/g;
+    push @{$file =~ /retention/ ? \@more : \@grants},
+         $text =~ /\b(GRANT [^;]+ TO chat;)/g;
 }
 
 cmp_ok(scalar @grants, '>=', 7, 'the files say what a role needs');
-$pg->sql('create role chat login; ' . join "\n", @grants);
+cmp_ok(scalar @more, '>=', 4, 'and one that deletes');
+$pg->sql('create role chat login; create role cleaner login; '
+         . join("\n", @grants, map { s/ TO chat;/ TO cleaner;/r } @grants,
+                                                                  @more));
+
+# so has the one of Redis: channels that begin with the prefix, and no key
+
+my $redis = FC::Redis->new();
+
+$redis->cmd(qw/ ACL SETUSER chat on >hush resetkeys resetchannels &fcchat:*
+                -@all +publish +subscribe +unsubscribe +ping /);
+
+my $bus = 'fcchat_redis ' . ($redis->url() =~ s{//}{//chat:hush@}r) . ';';
+
+$t->write_file('api_secret', "the site's secret\n");
+chmod 0600, "$d/api_secret";
 
 my $tls = 'host=db.test hostaddr=127.0.0.1 port=' . $pg->port()
           . ' dbname=' . $pg->name() . ' user=chat';
@@ -90,12 +107,32 @@ my $more = join '', map { <<"EOF" } sort keys %location;
         }
 EOF
 
-my $site = FC::Site->new($t, pg => $pg, database => 0,
-                         http => "fcchat_postgres \"$location{tls}\";",
-                         server => <<'EOS', more => "$more" . <<'EOT');
+my $cleaner = $tls =~ s/user=chat/user=cleaner/r
+              . " sslmode=verify-full sslrootcert=$dir/ca.crt";
+
+my $site = FC::Site->new($t, pg => $pg, database => 0, redis => $redis,
+                         bus => 0, location => 'fcchat_history 5;',
+                         http => "fcchat_postgres \"$location{tls}\"; $bus",
+                         server => <<'EOS', more => "$more" . <<"EOT");
         set_real_ip_from 127.0.0.0/8;
         real_ip_header X-Test-Address;
 EOS
+        location /api/ {
+            fcchat_api;
+            fcchat_api_secret_file %%TESTDIR%%/api_secret;
+        }
+
+        location /alone/ {
+            fcchat;
+            fcchat_redis off;
+        }
+
+        location /old/ {
+            fcchat;
+            fcchat_postgres "$cleaner";
+            fcchat_retention 1m;
+        }
+
         location = /status {
             fcchat_status;
         }
@@ -105,7 +142,10 @@ EOS
         }
 EOT
 
-$site->django->user('alice');
+my $alice = $site->django->user('alice');
+
+$site->django->user('bob');
+$site->django->user('mod', is_staff => 1);
 $site->django->room('stream_1');
 $site->django->stamp(1, ':smile:', '/media/1.svg');
 $site->cookie('alice');
@@ -152,8 +192,67 @@ is($site->join('alice', protocol => 'fcchat.v1', query => 'since='
                . $pg->sql('select epoch from fcchat_head') . ':0')
    ->recv_until(sub { $_[0]{type} eq 'message' })->{text}, 'hi',
    'S40: a resume');
-is(join('', grep { /permission denied/ } log_lines($t, qr/\[error\]/)), '',
-   'S40: nothing was refused');
+is($site->join('alice')->recv_json()->{message}, 'hi', 'S40: an old page');
+
+# by a moderator, and over HTTP
+
+my $mod = $site->join('mod', protocol => 'fcchat.v1');
+my $api = FC::Api->new(cookie => $site->cookie('mod'));
+my %bearer = (headers => { Authorization => "Bearer the site's secret" });
+
+$mod->recv_json();
+
+for my $act ({ type => 'pin', seq => 1 }, { type => 'unpin', seq => 1 },
+             { type => 'timeout', user_id => $alice, seconds => 1 },
+             { type => 'ban', username => 'bob', seconds => 60 },
+             { type => 'ban', username => 'bob', scope => 'tenant' },
+             { type => 'ban', address => '192.0.2.1' },
+             { type => 'unban', username => 'bob' },
+             { type => 'slow', seconds => 1 }, { type => 'slow', seconds => 0 },
+             { type => 'delete', seq => 1, reason => 'why not' })
+{
+    $mod->send_json($act);
+    is($mod->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ })->{type},
+       'ack', "S40: $act->{type}");
+}
+
+for my $path ('', '/viewers', '/history', '/history/1', '/reactions', '/bans',
+              '/bans?scope=tenant', '/audit')
+{
+    is($api->get("/api/stream_1$path")->{status}, 200, "S40: GET ROOM$path");
+}
+
+is($api->post('/api/stream_1/publish', { text => 'news' }, %bearer)->{status},
+   200, 'S40: a message of the back end');
+is($api->post('/api/stream_1/moderation', { action => 'slow', seconds => 0 },
+              %bearer)->{status}, 200, 'S40: and what it moderates');
+
+# without Redis, and one that deletes
+
+my $alone = $site->join('alice', path => '/alone/stream_1/');
+
+ok(wait_for(sub { $pg->sql('select count(*) from fcchat_viewers') }),
+   'S40: viewers without Redis');
+$pg->sql('set fcchat.numbering = off; update chat_chatmessage set created_at ='
+         . " now() - interval '1 day' where content = 'hi'");
+is($site->join('alice', path => '/old/stream_1/')->status(), 101,
+   'S40: where old messages are deleted');
+ok(wait_for(sub {
+    !$pg->sql("select count(*) from chat_chatmessage where content = 'hi'")
+}, 20), 'S40: they are');
+
+is(join('', grep { /permission denied/ }
+            map { split /\n/ } slurp($pg->host() . '/log'),
+            $t->read_file('error.log')), '', 'S40: nothing was refused');
+
+# S39: all that goes over Redis is under the prefix
+
+is(join('', $t->read_file('error.log') =~ /.*NOPERM.*/g), '',
+   'S39: an ACL of the prefix is enough');
+cmp_ok($redis->cmd('INFO', 'commandstats') =~ /cmdstat_publish:calls=(\d+)/
+       ? $1 : 0, '>=', 1, 'S39: for what was sent');
+ok((grep { /^fcchat:room:/ } @{$redis->cmd('PUBSUB', 'CHANNELS', '*')}),
+   'S39: and what is listened to');
 
 # and no more
 
@@ -165,6 +264,11 @@ for my $sql ("update chat_chatmessage set content = 'x'",
              'update django_session set expire_date = now()',
              'delete from fcchat_event',
              'update fcchat_event set seq = seq + 1',
+             'delete from fcchat_audit', 'update fcchat_audit set id = id',
+             'delete from streaming_streamreaction',
+             'insert into fcchat_moderator values (0, 1)',
+             'update fcchat_moderator set user_id = 1',
+             'update chat_chatmessage set user_id = 1',
              'delete from fcchat_head', "update chat_chatroom set name = 'x'",
              'drop table chat_chatmessage', 'drop function fcchat_append',
              'alter table fcchat_head add x int',
@@ -194,7 +298,17 @@ sub status {
 like(status('/status'), qr/ 200 /, 'S41: the status, to this machine');
 like(status('/status', '192.0.2.1'), qr/ 403 /, 'S41: to no other');
 like(status('/told', '192.0.2.1'), qr/ 200 /, 'S41: but with "any"');
-unlike(status('/status'), qr/alice/, 'S41: it names no user');
+
+for my $format ([ json => qr/"rooms"/ ], [ prometheus => qr/^# TYPE /m ],
+                [ html => qr/<html/i ])
+{
+    my ($name, $is) = @$format;
+    my $page = http_content(status("/status?format=$name"));
+
+    like($page, $is, "S41: $name");
+    unlike($page, qr/alice|hush|the site's secret|\Q$dir\E/,
+           "S41: $name, names no user and no secret");
+}
 
 # S43
 
