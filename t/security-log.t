@@ -19,21 +19,35 @@ use Time::HiRes qw/ time /;
 
 use FC::Pg;
 use FC::Proxy;
+use FC::Redis;
 use FC::Site;
-use FC::Util qw/ slow slurp wait_for /;
+use FC::Util qw/ free_port slow slurp wait_for /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(41);
 my $pg = FC::Pg->new();
 my $proxy = FC::Proxy->new(to => $pg->host() . '/.s.PGSQL.' . $pg->port());
+my $r = FC::Redis->new();
 my $slow = $pg->dsn('tcp') =~ s/port=\d+/'port=' . $proxy->port()/er;
+
+# what only the configuration knows
+
+my %secret = map { $_ => "secret-of-the-$_-0123456789" }
+             qw/ bus site postgres redis /;
+
+for my $name (qw/ bus site /) {
+    $t->write_file("$name-secret", "$secret{$name}\n");
+    chmod 0600, $t->testdir() . "/$name-secret";
+}
+
+my $nowhere = free_port();
 
 # beside the log of Test::Nginx, where nginx itself debugs all headers
 
-my $site = FC::Site->new($t, pg => $pg, rate => <<'EOF', more => <<"EOT");
+my $site = FC::Site->new($t, pg => $pg, redis => $r, rate => <<'EOF', more => <<"EOT");
     error_log %%TESTDIR%%/error.log debug;
     error_log %%TESTDIR%%/told.log info;
     fcchat_log %%TESTDIR%%/chat.log;
@@ -41,6 +55,7 @@ my $site = FC::Site->new($t, pg => $pg, rate => <<'EOF', more => <<"EOT");
     fcchat_rate 5r/m burst=1;
     fcchat_reaction_rate off;
     fcchat_connections user=2 ip=off;
+    fcchat_redis_secret_file %%TESTDIR%%/bus-secret;
 EOF
         location /guests/ {
             fcchat;
@@ -53,6 +68,27 @@ EOF
             fcchat_log /dev/full;
             access_log /dev/full;
             error_log /dev/full info;
+        }
+
+        location /api/ {
+            fcchat_api;
+            fcchat_api_secret_file %%TESTDIR%%/site-secret;
+        }
+
+        location /away/ {
+            fcchat;
+            fcchat_postgres "host=127.0.0.1 port=$nowhere user=x
+                             password=$secret{postgres}";
+            fcchat_redis redis://x:$secret{redis}\@127.0.0.1:$nowhere;
+        }
+
+        location /wrong/ {
+            fcchat;
+            fcchat_redis redis://x:$secret{redis}\@127.0.0.1:@{[ $r->port() ]};
+        }
+
+        location = /status {
+            fcchat_status;
         }
 
         location /late/ {
@@ -254,14 +290,53 @@ $proxy->resume();
 is($site->join('alice', path => '/late/stream_1/')->status(), 101,
    'S27, S28: after late answers it works again');
 
+# S12: what can't be reached or does not believe us is told without what was said
+# to it
+
+is($site->join('alice', path => '/away/stream_1/')->status(), 503,
+   'S12: a PostgreSQL that is not there');
+is($site->join('alice', path => '/wrong/stream_1/')->status(), 101,
+   'S12: a Redis that wants another password');
+ok(wait_for(sub { workers_log() =~ /postgres.*$nowhere/i }),
+   'S12: the log has the one');
+ok(wait_for(sub { workers_log() =~ /WRONGPASS/ }), 'S12: and the other');
+
+for my $auth ($secret{site}, 'wrong-' . $secret{site}) {
+    my $http = $site->join(undef, path => '/api/stream_1/viewers',
+                           headers => [ "Authorization: Bearer $auth" ]);
+
+    is($http->status(), $auth =~ /^wrong/ ? 401 : 200,
+       'S12: the secret of the site, ' . length $auth);
+}
+
+my $status = join '', map {
+    http_get("/status?format=$_")
+} qw/ json prometheus html /;
+
 $t->stop();
 
 # S12: all that nginx wrote, but what it debugs
 
-my $all = join '', map { slurp($t->testdir() . "/$_") }
+my $all = join '', workers_log(), map { slurp($t->testdir() . "/$_") }
           qw/ told.log chat.log access.log stderr.log /;
 
 unlike($all, qr/\Q$cookie\E/, 'S12: no cookie in any log');
 unlike($all, qr/\Q$word\E/, 'S44: nothing that was said');
 unlike($all, qr/\Q$FC::Django::SECRET\E/, 'S12: no SECRET_KEY');
+
+for my $name (sort keys %secret) {
+    unlike($all . $status, qr/\Q$secret{$name}\E/, "S12: not that of $name");
+}
+
+unlike($status, qr/\Q$cookie\E|\Q$word\E|\Q$FC::Django::SECRET\E/,
+       'S12: nor any of them on the status page');
+like($status, qr/"rooms".*fcchat_.*<html/s, 'that was the page');
 like($all, qr/fcchat security/, 'that was the log');
+
+
+# what goes to the log of Test::Nginx, but for what nginx debugs
+
+sub workers_log {
+    return join '', grep { !/\[debug\]/ }
+                    split /^/, slurp($t->testdir() . '/error.log');
+}
