@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(24 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(26 + 2);
 my $t2 = Test::Nginx->new();
 
 my %secret = (new => 'n' x 32, old => 'o' x 32);
@@ -171,6 +171,38 @@ cmp_ok(complaints($t2), '>=', 1, 'S38: the log has told it');
 forge('stream_1', $sealed);
 said($alice, 'three');
 is(next_text($bob), 'three', 'S38: a replay is dropped');
+
+# what moderators do is sealed as well: a real one, with other seconds and the
+# next number
+
+$site->django->user('boss', is_staff => 1);
+
+my $boss = joined($site, 'boss');
+
+$boss->send_json({ type => 'slow', seconds => 0, cid => 'slow' });
+$boss->recv_until(sub { $_[0]{type} eq 'ack' });
+
+my $slow = '';
+
+while ($slow !~ /"slow"/) {
+    (undef, $slow) = $bus->message(5) or last;
+}
+
+ok($slow =~ s/\[\[(\d+)/'[[' . ($1 + 1)/e
+   && $slow =~ s/(seconds\\u0022: )0/${1}600/ && $slow =~ s/"w":"./"w":"f/,
+   'S38: an event of a moderator') or diag($slow);
+forge('stream_1', $slow);
+forge('stream_1', $slow =~ s/"m":"\w+",//r);
+said($alice, 'still fast');
+said($alice, 'and again');
+
+my @got;
+
+$bob->recv_until(sub { push @got, $_[0];
+                       ($_[0]{text} // '') eq 'and again' });
+is(join(', ', map { $_->{text} // "slow $_->{modes}{slow}" }
+              grep { $_->{type} =~ /^m/ } @got), 'slow 0, still fast, and again',
+   'S38: nobody moderates over Redis');
 
 # another secret: the new one is known first, then it seals
 
