@@ -3,6 +3,8 @@
 # Coming back: ?since=EPOCH:SEQ brings exactly what was missed and then what
 # comes, from the worker's log or from PostgreSQL; "reset" where that can't be.
 # Old pages are sent the last messages with fcchat_history.
+#
+# S33 of SECURITY.md.
 
 use warnings;
 use strict;
@@ -21,7 +23,7 @@ use FC::Util qw/ wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(30);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(32);
 
 my $site = FC::Site->new($t, location => 'fcchat_history 3;', pg => {},
     http => 'error_log %%TESTDIR%%/error.log info;');
@@ -134,6 +136,9 @@ is(seqs($ws, 1300), join(' ', 17 .. 1316), 'a long way back');
 insert(4000);
 $many[0]->recv_until(sub { ($_[0]{seq} // 0) == 5316 }, 20);
 is(seqs(v1('bob', "$epoch:16"), 1), 'reset too_old', 'too far back');
+is(seqs(v1('bob', "$epoch:315"), 1), 'reset too_old', 'S33: by 5001');
+is(seqs(v1('bob', "$epoch:316"), 5000), join(' ', 317 .. 5316),
+   'S33: 5000 are sent again');
 
 # the log went back, as after restoring a dump: the epoch is renewed, and
 # readers are told
