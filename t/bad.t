@@ -20,7 +20,7 @@ use FC::Util qw/ log_lines rss slow wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(125);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(156);
 
 my $site = FC::Site->new($t, more => <<'EOF');
         location /echo {
@@ -63,12 +63,14 @@ my @frames = (
     [ 'a Close of 126',             1002, goodbye(1000, 'p' x 124) ],
     [ 'a fragmented ping',          1002, control(9, '', fin => 0) ],
     [ 'a fragmented Close',         1002, control(8, '', fin => 0) ],
+    [ 'a fragmented pong',          1002, control(10, '', fin => 0) ],
     [ 'a continuation of nothing',  1002, last_part('{}') ],
     [ 'after a whole message',      1002, data(' '), more('{}') ],
     [ 'text inside of a text',      1002, part('{'), data('{}') ],
     [ 'binary inside of a text',    1002, part('{'), data('', op => 2) ],
     [ '16 bits for 125',            1002, data('x' x 125, len => 16) ],
     [ '16 bits for 0',              1002, data('', len => 16) ],
+    [ '64 bits for 125',            1002, data('x' x 125, len => 64) ],
     [ '64 bits for 126',            1002, data('x' x 126, len => 64) ],
     [ '64 bits for 65535',          1002, data('x' x 65535, len => 64) ],
     [ 'the top bit of 64',          1002, $head . "\x80" . "\0" x 7 . $mask ],
@@ -111,14 +113,81 @@ my @frames = (
     [ 'Close, reason cut off',      1007, goodbye(1000, "ok \xe3\x81") ],
 );
 
+my @pieces;
+
 for my $case (@frames) {
     my ($name, $code, @parts) = @$case;
     my $ws = $site->join('alice', auto_pong => 0);
+    my $bytes = join('', map { ref $_ ? FC::WS::frame(%$_) : $_ } @parts);
 
-    $ws->send_raw(join('', map { ref $_ ? FC::WS::frame(%$_) : $_ } @parts)
-                  . FC::WS::frame(payload => '{"message":"after it"}'));
+    $ws->send_raw($bytes . FC::WS::frame(payload => '{"message":"after it"}'));
 
     is(($ws->recv_close())[0], $code, $name);
+    $ws->drop();
+
+    next if length $bytes > 400;
+
+    # and so it is where all comes byte by byte
+
+    $ws = $site->join('alice', auto_pong => 0);
+    $ws->send_raw($_) for split //, $bytes;
+
+    my ($got) = $ws->recv_close();
+
+    push @pieces, "$name: " . ($got // 'none') if ($got // 0) != $code;
+    $ws->drop();
+}
+
+is(join(', ', @pieces), '', 'the same byte by byte');
+is_deeply([ $neighbour->recv_all(0.1) ], [],
+          'the neighbour has seen none of them');
+
+# handshakes: no session, no room and no reader comes of these
+
+my $key = 'dGhlIHNhbXBsZSBub25jZQ==';
+
+for my $case ([ 'no key', 400, key => undef ], [ 'a short key', 400, key => 'x' ],
+              [ 'two keys', 400, headers => [ "Sec-WebSocket-Key: $key" ] ],
+              (map { [ "version $_", 426, version => $_ ] } 8, 12, 14),
+              [ 'two versions', 426,
+                headers => [ 'Sec-WebSocket-Version: 8' ] ],
+              [ 'HTTP/1.0', 400, http => 'HTTP/1.0' ],
+              [ 'an empty Host', 400, host_header => '' ],
+              [ 'two Hosts', 400, headers => [ 'Host: localhost' ] ],
+              [ 'two Origins', 400, headers => [ 'Origin: http://evil' ] ],
+              [ 'no upgrade', 400, connection => 'keep-alive' ],
+              [ 'obs-fold', 400, headers => [ 'X-Folded: a', ' b' ] ],
+              [ 'a NUL in a header', 400, headers => [ "X-Nul: a\0b" ] ],
+              [ 'a body', 400, headers => [ 'Content-Length: 5' ],
+                first => 'hello' ],
+              [ 'a cookie of 9 KB', 400, cookies => 'a=' . 'b' x 9000 ],
+              [ 'a session of 4 KB', 401, cookie => 'k' x 4000 ])
+{
+    my ($name, $status, %o) = @$case;
+    my $ws = $site->join('alice', %o);
+
+    is($ws->status(), $status, $name);
+    is($ws->header('Sec-WebSocket-Version'), 13, "$name: names ours")
+        if $status == 426;
+    $ws->drop();
+}
+
+# and these are good; what follows them is read as frames, once
+
+for my $case ([ 'a list in Connection', connection => 'keep-alive, Upgrade' ],
+              [ '100 cookies', cookies => join '; ',
+                (map { "c$_=1" } 1 .. 99),
+                'sessionid=' . $site->cookie('alice') ])
+{
+    my ($name, %o) = @$case;
+    my $ws = $site->join('alice', %o, first => FC::WS::frame(
+                         payload => qq({"message":"$name"})));
+
+    is($ws->recv_json()->{message}, $name, $name);
+    $ws->send_json({ message => 'next' });
+    is($ws->recv_json()->{message}, 'next', "$name: once");
+    is(join(' ', map { $neighbour->recv_json()->{message} } 1, 2),
+       "$name next", "$name: for the neighbour");
     $ws->drop();
 }
 
