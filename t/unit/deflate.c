@@ -236,6 +236,10 @@ test_broken(fcc_inflate_t *d)
            FCC_INFLATE_BAD, "lengths that differ");
     is_int(inflates(d, "\x00\x09\x00\xf6\xffHello", 10, 1000, &n),
            FCC_INFLATE_BAD, "what is appended is taken for the text");
+    is_int(inflates(d, "\x00\x09\x00\xf6\xffHello", 10, 5, &n),
+           FCC_INFLATE_LARGE, "which is more than fits");
+    is_int(inflates(d, "\x00\x05", 2, 1000, &n), FCC_INFLATE_BAD,
+           "what is appended is taken for a length");
     is_int(inflates(d, "\xf3\x48\xcd\xc9\xc9\x07\x00", 7, 1000, &n),
            FCC_INFLATE_BAD, "BFINAL and nothing behind it");
     is_int(inflates(d, "\xf3\x48\xcd\xc9\xc9\x07\x00\xff", 8, 1000, &n),
@@ -403,6 +407,88 @@ test_window(fcc_deflate_t *out)
 }
 
 
+/* what gets a little shorter, and just as long, and longer */
+
+static void
+test_edge(fcc_deflate_t *out, fcc_inflate_t *in)
+{
+    int             rc;
+    size_t          i, len, n, m;
+    uint32_t        seed;
+    unsigned        good, shorter;
+    unsigned char  *text, *packed;
+
+    seed = 12;
+    good = 0;
+    shorter = 0;
+
+    for (i = 0; i < 3000; i++) {
+        len = 1 + i % 60;
+
+        text = malloc(len);
+        packed = malloc(len + FCC_DEFLATE_TAIL);
+
+        for (n = 0; n < len; n++) {
+            text[n] = 'a' + tap_random(&seed) % (1 + i / 100);
+        }
+
+        rc = fcc_deflate(out, FCC_DEFLATE_BITS, text, len, packed, &n);
+
+        if (rc == FCC_OK) {
+            shorter++;
+        }
+
+        good += rc == FCC_AGAIN
+                || (rc == FCC_OK && n < len
+                    && inflates(in, packed, n, len, &m) == FCC_OK
+                    && m == len && memcmp(deflate_plain, text, len) == 0);
+
+        free(packed);
+        free(text);
+    }
+
+    is_int(good, 3000, "shorter, or not at all");
+    ok(shorter > 500 && shorter < 2500, "both there are");
+}
+
+
+/* a window that zlib has not is refused, and the next one is as good as any */
+
+static void
+test_refused(fcc_inflate_t *in)
+{
+    int             want;
+    size_t          n, m;
+    unsigned        i;
+    fcc_deflate_t  *d;
+    unsigned        bits[] = { 16, 7, 12, 31, 0, 9, 16 };
+
+    d = fcc_deflate_create();
+    ok(d != NULL, "one that is not used");
+    fcc_deflate_destroy(d);
+
+    d = fcc_deflate_create();
+
+    for (i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        memset(deflate_plain, 'B', 1000);
+
+        want = (bits[i] == 0) ? FCC_AGAIN
+               : (bits[i] > 15 || bits[i] < 9) ? FCC_ERROR : FCC_OK;
+
+        is_int(fcc_deflate(d, bits[i], deflate_plain, 1000, deflate_packed,
+                           &n), want, "a window of 0 to 31 bits");
+
+        if (want == FCC_OK) {
+            is_int(inflates(in, deflate_packed, n, 1000, &m), FCC_OK,
+                   "one that there is");
+            is_int(m, 1000, "makes all of it shorter");
+        }
+    }
+
+    fcc_deflate_destroy(d);
+}
+
+
 int
 main(void)
 {
@@ -421,6 +507,8 @@ main(void)
     test_bounds(out, in);
     test_round(out, in);
     test_window(out);
+    test_edge(out, in);
+    test_refused(in);
 
     fcc_deflate_destroy(out);
     fcc_inflate_destroy(in);
