@@ -30,8 +30,8 @@ use constant SCALE => $ENV{FCCHAT_CONFORMANCE_SCALE} // 65536;
 my $t = Test::Nginx->new()->has(qw/http http_ssl rewrite/)->plan(10);
 my $dir = $t->testdir();
 
-run_quiet({}, 'openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes',
-          '-days', 1, '-subj', '/CN=localhost', '-keyout', "$dir/key.pem",
+run_quiet({}, 'openssl', 'req', '-x509', '-newkey', 'ec',
+          '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', 1, '-subj', '/CN=localhost', '-keyout', "$dir/key.pem",
           '-out', "$dir/cert.pem");
 
 my $site = FC::Site->new(
