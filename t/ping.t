@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(17);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(18);
 
 my $site = FC::Site->new($t, location => 'fcchat_log %%TESTDIR%%/sessions.log;',
                          server => <<'EOF', more => <<'EOF_MORE');
@@ -38,6 +38,12 @@ EOF
             fcchat_ping 25s;
             fcchat_timeout 60s;
         }
+
+        location ~ ^/patient/(?<room>[\w-]+)/$ {
+            fcchat;
+            fcchat_ping 500ms;
+            fcchat_timeout 60s;
+        }
 EOF_MORE
 
 $site->django->user('alice');
@@ -51,6 +57,7 @@ my %ws = (
     typing  => $site->join('alice', @o),
     echo    => $site->join('alice', @o, path => '/echo'),
     default => $site->join('alice', @o, path => '/default/stream_1/'),
+    patient => $site->join('alice', @o, path => '/patient/stream_1/'),
 );
 
 my $start = time();
@@ -86,7 +93,7 @@ sub came {
         $pings{$name}++;
         $first{$name} //= time() - $ws->{began};
         $payload{$name} .= $m->{payload};
-        $ws->send_pong($m->{payload}) if $name eq 'polite';
+        $ws->send_pong($m->{payload}) if $name =~ /polite|patient/;
     }
 
     if ($m->{op} == 8) {
@@ -111,6 +118,7 @@ cmp_ok($closed{silent}[2], '<', 2.3 * slow(), 'nor long after it');
 is($closed{echo}[0], 4012, 'the echo has it too');
 
 cmp_ok($pings{polite}, '>=', 3, 'a pong asks for the next ping');
+cmp_ok($pings{patient}, '>=', 3, 'however long the timeout is');
 is($pings{typing}, undef, 'who speaks is not pinged');
 is($pings{pinging}, undef, 'nor who pings');
 is($pings{default}, undef, 'nor whoever is silent for less');

@@ -10,13 +10,11 @@
  *
  * What may come at a bad time:
  *   - a fan-out finds the connection broken: member->broken() only notes it
- *   and
- *     posts worker->close, since the fan-out is walking over this session;
+ *     and posts worker->close, since the fan-out walks over this session;
  *   - the write event after our Close: the session may end in it;
  *   - c->close, from nginx: alone it means that the worker is leaving, with
  *     c->error that it leaves now (worker_shutdown_timeout);
- *   - the wheel after all that: the session is out of the wheel when it is
- *   freed.
+ *   - the wheel after all that: the session is out of it when it is freed.
  *
  * Nothing is sent after a Close: the member leaves the room's log first.
  * While input is being fed the session is never freed: what ends it then is
@@ -766,10 +764,12 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     if (idle >= s->conf->ping && !s->pinged) {
         s->pinged = 1;
         ngx_http_fcchat_session_reply(s, FCC_WS_PING, NULL, 0);
-
-    } else if (!s->pinged) {
-        next = ngx_min(next, s->last + s->conf->ping);
     }
+
+    /* the pong of a ping is not waited for: by the next one it has come */
+
+    next = ngx_min(next, (s->pinged ? ngx_current_msec : s->last)
+                         + s->conf->ping);
 
     if (s->partial) {
         next = ngx_min(next, s->input->began + partial);
