@@ -46,7 +46,6 @@
 #define NGX_HTTP_FCCHAT_PEERS_MAX      256      /* workers seen in a room */
 #define NGX_HTTP_FCCHAT_PEER_FRESH     4000     /* ms a count is believed */
 #define NGX_HTTP_FCCHAT_SHOWN_MAX      32       /* pins in the logs with text */
-#define NGX_HTTP_FCCHAT_STAMPS_MAX     1024     /* of a tenant */
 #define NGX_HTTP_FCCHAT_STAMP_WAIT_MAX 1024     /* reactions that wait */
 #define NGX_HTTP_FCCHAT_TEXT_MAX       65536    /* bytes of a text sent on */
 #define NGX_HTTP_FCCHAT_WALK_BUDGET    32       /* sends between two turns */

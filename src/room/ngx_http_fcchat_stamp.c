@@ -197,7 +197,7 @@ ngx_http_fcchat_stamps_keep(ngx_http_fcchat_stamps_t *table,
         return NGX_ERROR;
     }
 
-    n = ngx_min(answer->n, NGX_HTTP_FCCHAT_STAMPS_MAX);
+    n = ngx_min(answer->n, NGX_HTTP_FCCHAT_STORE_STAMPS);
 
     stamps = ngx_palloc(pool, n * sizeof(fcc_stamp_t) + 1);
     if (stamps == NULL) {

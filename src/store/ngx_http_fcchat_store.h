@@ -34,6 +34,8 @@
 #define NGX_HTTP_FCCHAT_STORE_REACTIONS   10000     /* waiting to be stored */
 #define NGX_HTTP_FCCHAT_STORE_REACT_TICK  200       /* ms between batches */
 
+#define NGX_HTTP_FCCHAT_STORE_STAMPS      1024      /* of a tenant, by id */
+
 
 typedef struct ngx_http_fcchat_store_s       ngx_http_fcchat_store_t;
 typedef struct ngx_http_fcchat_store_ask_s   ngx_http_fcchat_store_ask_t;

@@ -15,8 +15,6 @@
 #include <ngx_http_fcchat_store_int.h>
 
 
-#define NGX_HTTP_FCCHAT_STORE_STAMPS  "10000"
-
 #define NGX_HTTP_FCCHAT_STORE_AGAIN   100   /* ms, between two attempts */
 #define NGX_HTTP_FCCHAT_STORE_LONG    2500  /* ms, of attempts */
 
@@ -617,7 +615,8 @@ ngx_http_fcchat_store_stamps(ngx_http_fcchat_store_t *store,
 
     if (ngx_http_fcchat_store_ask_query(ask, NGX_HTTP_FCCHAT_STORE_Q_STAMPS,
                   "SELECT id, name, image FROM chat_chatstamp "
-                  "ORDER BY id LIMIT " NGX_HTTP_FCCHAT_STORE_STAMPS,
+                  "ORDER BY id LIMIT "
+                  ngx_value(NGX_HTTP_FCCHAT_STORE_STAMPS),
                   0, NULL)
         != NGX_OK)
     {
