@@ -1,0 +1,633 @@
+#!/usr/bin/perl
+
+# What a worker keeps, and has under way, is bounded: just as much, and one more.
+# The numbers are those of README's table; what comes in is t/bounds.t.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use List::Util qw/ max sum /;
+use Test::Nginx;
+use Time::HiRes qw/ time /;
+
+use FC::Crowd;
+use FC::Metrics;
+use FC::Queries;
+use FC::Site;
+use FC::Util qw/ log_lines slow wait_for workers /;
+use FC::WS;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(45);
+
+my $site = FC::Site->new($t, pg => { private => 1, fsync => 0 },
+                         http => 'fcchat_message_length 16384;'
+                                 . ' fcchat_lag 2m;'
+                                 . ' fcchat_log %%TESTDIR%%/sessions.log;',
+                         server => 'listen 127.0.0.1:8082 sndbuf=8k;',
+                         more => <<'EOF_MORE');
+        location /status { fcchat_status; }
+
+        location /tenants/ {
+            fcchat;
+            fcchat_tenant $arg_tenant;
+        }
+EOF_MORE
+
+my ($pg, $redis, $django) = ($site->pg, $site->redis, $site->django);
+my @v1 = (protocol => 'fcchat.v1');
+my (%id, %epoch);
+
+$django->user($_) for qw/ alice bob /;
+$django->user('boss', is_staff => 1);
+$site->cookie($_) for qw/ alice bob boss /;
+$django->room($_) for qw/ linger peers counts batch back many hold bus deaf
+                          bans /;
+
+my $queries = FC::Queries->new($pg);
+
+# as many stamps as are used, and one more
+
+$pg->sql('insert into chat_chatstamp select r.* from'
+         . ' (select * from chat_chatstamp limit 1) s,'
+         . ' generate_series(1001, 1001 + 1024) n,'
+         . ' jsonb_populate_record(null::chat_chatstamp, to_jsonb(s) ||'
+         . " jsonb_build_object('id', n, 'name', ':s' || n || ':')) r");
+
+$t->run();
+wait_for(sub { workers($t) == 1 });
+
+my ($worker) = workers($t);
+my $left = linger();
+
+waiting_stamps();
+counts();
+stamps();
+reactions();
+peers();
+batch();
+back();
+answers();
+bans();
+statements();
+questions();
+hold();
+bus();
+lingered();
+
+is(join(' ', workers($t)), $worker, 'one worker all the time');
+
+
+# Somebody in a room, with the epoch that it was told.
+
+sub enter {
+    my ($user, $room, %o) = @_;
+
+    my $ws = $site->join($user, room => $room, @v1, %o);
+
+    $epoch{$room} = $ws->recv_until(sub { $_[0]{type} eq 'welcome' })->{epoch};
+
+    return $ws;
+}
+
+
+sub is_message { return $_[0]{type} eq 'message' }
+
+
+sub error {
+    my ($ws) = @_;
+
+    return $ws->recv_until(sub { $_[0]{type} eq 'error' }) // {};
+}
+
+
+# What comes of so many frames, by type.
+
+sub outcomes {
+    my ($all, $n, @types) = @_;
+
+    my (%got, $seen);
+
+    FC::WS->poll($all, sub {
+        my ($ws, $m) = @_;
+
+        return if !grep { $_ eq $m->{type} } @types;
+        $got{$m->{code} // $m->{type}}++;
+        $seen++;
+    }, 30 * slow(), sub { ($seen // 0) >= $n });
+
+    return \%got;
+}
+
+
+# Until all that they sent has come.
+
+sub all_read {
+    my (@ws) = @_;
+
+    my $pongs = 0;
+
+    $_->send_ping('all') for @ws;
+
+    return FC::WS->poll(\@ws, sub { $pongs++ if ($_[1]{op} // 0) == 10 },
+                        10 * slow(), sub { $pongs == @ws });
+}
+
+
+sub channel {
+    my ($room) = @_;
+
+    my $id = $id{$room} //= $pg->sql('select id from chat_chatroom'
+                                     . " where name = '$room'");
+
+    return "fcchat:room:localhost:$id";
+}
+
+
+sub subscribers {
+    my ($room) = @_;
+
+    return $redis->cmd('PUBSUB', 'NUMSUB', channel($room))->[1];
+}
+
+
+# As another worker would.
+
+sub publish {
+    my ($room, $n, %m) = @_;
+
+    return $redis->cmd('PUBLISH', channel($room), FC::WS::json()->encode(
+        { v => 1, w => sprintf('%016x', $n), %m }));
+}
+
+
+sub metrics { return FC::Metrics->read(port(8080), '/status') }
+
+sub dropped { metrics()->get('fcchat_redis_messages_total{kind="dropped"}') }
+
+
+# A room that nobody is in any more.
+
+sub linger {
+    my $ws = enter('alice', 'linger');
+
+    ok(wait_for(sub { subscribers('linger') }), 'a room');
+    $ws->close();
+
+    return time();
+}
+
+
+# It is kept for 30 seconds, and looked at each second; what this file does
+# otherwise takes long enough, or nearly.
+
+sub lingered {
+    my $gone = wait_for(sub { subscribers('linger') ? 0 : time() }, 40);
+
+    ok($gone, 'a room that nobody is in is freed');
+    cmp_ok(time() - $left, '>=', 29, 'after 30 seconds');
+
+    return;
+}
+
+
+# Reactions that wait for the table of stamps: with those of other workers 1024.
+
+sub waiting_stamps {
+    my $ws = enter('alice', 'counts');
+
+    wait_for(sub { subscribers('counts') });
+    $pg->pause();
+
+    publish('counts', 1, t => 'reactions',
+            reactions => [ map { [ 1, 'bob', 1001 ] } 1 .. $_ ])
+        for 512, 511;
+
+    # its count is told after what came before it
+
+    publish('counts', 1, t => 'viewers', count => 41);
+    $ws->recv_until(sub { $_[0]{type} eq 'viewers' && $_[0]{count} == 42 });
+
+    $ws->send_json({ type => 'reaction', stamp_id => 1001, cid => "r$_" })
+        for 1, 2;
+
+    my $error = error($ws);
+
+    is_deeply([ @$error{qw/ code cid retry_after_ms /} ],
+              [ 'unavailable', 'r2', 1000 ],
+              '1024 reactions wait for the stamps');
+    $pg->resume();
+
+    my $n = 0;
+
+    $ws->recv_until(sub {
+        $n += $_[0]{counts}{1001} // 0 if $_[0]{type} eq 'reactions';
+        return $n >= 1024;
+    });
+    is($n, 1024, 'which are shown then');
+    $ws->drop();
+
+    return;
+}
+
+
+# Stamps of one count: 64, in order of their coming.
+
+sub counts {
+    my $ws = enter('alice', 'counts');
+    my $rows = rows('streaming_streamreaction');
+
+    wait_for(sub { rows('streaming_streamreaction') == $rows }, 0.5);
+    $ws->send_raw(join '', map {
+        FC::WS::frame(payload => qq({"type":"reaction","stamp_id":$_}))
+    } 1001 .. 1065);
+
+    my $counts = $ws->recv_until(sub { $_[0]{type} eq 'reactions' })->{counts};
+
+    is(join(' ', sort { $a <=> $b } keys %$counts), join(' ', 1001 .. 1064),
+       '64 stamps in a count');
+    ok(wait_for(sub { rows('streaming_streamreaction') == $rows + 65 }),
+       'and all are stored');
+    $ws->drop();
+
+    return;
+}
+
+
+sub rows { return scalar $pg->sql("select count(*) from $_[0]") }
+
+
+# 1024 stamps of a tenant, by their numbers.
+
+sub stamps {
+    my $ws = enter('alice', 'counts');
+    my @ids = map { $_->[0] } $pg->sql('select id from chat_chatstamp'
+                                       . ' order by id');
+
+    $ws->send_json({ type => 'reaction', stamp_id => 0 + $ids[1023] });
+    ok($ws->recv_until(sub { $_[0]{type} eq 'reactions' }), '1024 stamps');
+    $ws->send_json({ type => 'reaction', stamp_id => 0 + $ids[1024] });
+    is(error($ws)->{code}, 'unknown_stamp', 'and no more');
+    $ws->drop();
+
+    return;
+}
+
+
+# 10,000 reactions that are not stored.
+
+sub reactions {
+    my $ws = enter('alice', 'counts');
+    my $rows = rows('streaming_streamreaction');
+    my $frame = FC::WS::frame(payload => '{"type":"reaction","stamp_id":1001}');
+
+    $pg->pause();
+    $ws->send_raw($frame x 1000) for 1 .. 10;
+    $ws->send_json({ type => 'reaction', stamp_id => 1001, cid => $_ })
+        for 'over', 'end';
+
+    is_deeply([ @{error($ws)}{qw/ code cid /} ],
+              [ 'unavailable', 'over' ], '10000 reactions are not stored yet');
+    $pg->resume();
+    ok(wait_for(sub { rows('streaming_streamreaction') == $rows + 10000 }, 20),
+       'they are, later') or diag(rows('streaming_streamreaction') - $rows);
+    $ws->drop();
+
+    return;
+}
+
+
+# 256 workers in a room.
+
+sub peers {
+    my $ws = enter('alice', 'peers');
+    my $seen;
+
+    wait_for(sub { subscribers('peers') });
+    publish('peers', $_, t => 'viewers', count => 1) for 1 .. 256;
+    $ws->recv_until(sub { ($seen = $_[0]{count} // 0) == 257 });
+    is($seen, 257, 'the viewers of 256 other workers');
+
+    publish('peers', 300, t => 'viewers', count => 10);
+    publish('peers', 1, t => 'viewers', count => 2);
+    $ws->recv_until(sub { ($seen = $_[0]{count} // 0) > 257 });
+    is($seen, 258, 'and not of one more');
+    $ws->drop();
+
+    return;
+}
+
+
+# 1000 rows in a transaction, and 256 KB in a message to the other workers.
+
+sub batch {
+    my @ws = map { enter('alice', 'batch') } 1 .. 20;
+    my $spy = $redis->client();
+    my $text = 'x' x 500;
+
+    $spy->cmd('SUBSCRIBE', channel('batch'));
+    wait_for(sub { subscribers('batch') == 2 });
+
+    my $lock = FC::Crowd->lock($pg, 'fcchat_head');
+
+    $ws[0]->send_json({ type => 'message', text => $text, cid => 'first' });
+    wait_for(sub { FC::Crowd->blocked($pg) });
+
+    for my $i (0 .. $#ws) {
+        $ws[$i]->send_raw(join '', map {
+            FC::WS::frame(payload => qq({"type":"message","text":"$text",)
+                                     . qq("cid":"$i-$_"}))
+        } 1 .. 60);
+    }
+
+    all_read(@ws);
+    $lock->release();
+
+    is_deeply(outcomes(\@ws, 1201, 'ack'), { ack => 1201 }, 'messages');
+    is($pg->sql('select max(n) from (select count(*) as n from fcchat_event'
+                . ' group by xmin::text) t'), 1000, '1000 of a transaction');
+
+    my ($events, @sizes) = 0;
+
+    wait_for(sub {
+        my (undef, $payload) = $spy->message(1);
+
+        if (($payload // '') =~ /"events"/) {
+            $events += () = $payload =~ /"$text"/g;
+            push @sizes, length $payload;
+        }
+
+        return $events == 1201;
+    });
+
+    is($events, 1201, 'which are published');
+    cmp_ok(max(@sizes), '<=', 256 * 1024, 'no more than 256 KB at a time');
+    cmp_ok(max(@sizes), '>', 240 * 1024, 'and not much less');
+    $_->drop() for @ws;
+
+    return;
+}
+
+
+# What was missed: 500 in a question, 5000 in all.
+
+sub back {
+    $pg->sql('insert into chat_chatmessage (room_id, user_id, content,'
+             . ' message_type, is_deleted, is_pinned, created_at) select r.id,'
+             . " null, 'm' || n, 'message', false, false, now() from"
+             . ' chat_chatroom r, generate_series(1, 5001) n'
+             . " where r.name = 'back'");
+
+    my $ws = enter('alice', 'back');
+    my $since = "since=$epoch{back}";
+
+    is(enter('bob', 'back', query => "$since:0")
+       ->recv_until(sub { $_[0]{type} =~ /^(?:reset|message)$/ })->{reason},
+       'too_old', '5001 messages are too many');
+
+    $queries->since();
+
+    my $bob = enter('bob', 'back', query => "$since:1");
+    my @seqs = map { ($bob->recv_until(\&is_message) // {})->{seq} } 1 .. 5000;
+
+    is("@seqs[0, -1]", '2 5001', '5000 are sent again');
+    is($queries->count(qr/seq < \$2/), 10, 'by 500 of a question');
+    $_->drop() for $ws, $bob;
+
+    return;
+}
+
+
+# 256 KB of answers to one client that does not read them.
+
+sub answers {
+    my $before = -s $t->testdir() . '/sessions.log';
+    my $ws = $site->join('alice', room => 'deaf', @v1, rcvbuf => 4096,
+                         port => port(8082));
+    my $frame = FC::WS::frame(payload => '{"type":"none"}');
+    my ($line, $sent) = ('', 0);
+    my $near = enter('alice', 'deaf');
+
+    $near->send_raw($frame);
+
+    my $answer = '';
+
+    $answer = ($near->recv_message() // last)->{payload}
+        while $answer !~ /"error"/;
+
+    $near->drop();
+    wait_for(sub { -s $t->testdir() . '/sessions.log' > $before });
+    $before = -s $t->testdir() . '/sessions.log';
+
+    for (1 .. 100) {
+        $sent += $ws->send_raw($frame x 100) / length $frame;
+        $line = substr $t->read_file('sessions.log'), $before;
+        last if $line;
+    }
+
+    $line = substr $t->read_file('sessions.log'), $before
+        if wait_for(sub { -s $t->testdir() . '/sessions.log' > $before });
+
+    my ($messages, $out) = $line =~ /"messages":(\d+),.*"bytes_out":(\d+)/;
+    my $size = length FC::WS::frame(mask => undef, payload => $answer);
+
+    like($line, qr/"room":"deaf"/, 'one that does not read is closed');
+
+    # once it is closed the kernel may still take some of them
+
+    cmp_ok($messages * $size, '>=', 256 * 1024, 'when 256 KB of answers wait');
+    cmp_ok($messages * $size - $out, '<=', 256 * 1024, 'and no more')
+        or diag("$size $sent $line");
+    $ws->drop();
+
+    return;
+}
+
+
+# 20,000 users and 1000 addresses are banned in a room.
+
+sub bans {
+    my $boss = enter('boss', 'bans');
+    my $id = $pg->sql("select id from chat_chatroom where name = 'bans'");
+
+    $pg->sql('set fcchat.numbering = off;'
+             . ' insert into fcchat_ban (room_id, user_id)'
+             . " select $id, 1000 + n from generate_series(1, 19999) n;"
+             . ' insert into fcchat_ban (room_id, address)'
+             . " select $id, ('10.1.' || n / 250 || '.' || n % 250)::cidr"
+             . ' from generate_series(1, 999) n');
+
+    my $ban = sub {
+        $boss->send_json({ type => 'ban', @_ });
+
+        my $m = $boss->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ });
+
+        return $m->{code} // $m->{type};
+    };
+
+    is($ban->(username => 'bob'), 'ack', '20000 users are banned');
+    is($ban->(username => 'alice'), 'too_many', 'and no more');
+    is($ban->(address => '10.2.0.1'), 'ack', '1000 addresses are');
+    is($ban->(address => '10.2.0.2'), 'too_many', 'and no more');
+    $boss->drop();
+
+    return;
+}
+
+
+# 256 statements are prepared on a connection.
+
+sub statements {
+    $pg->sql('do $$ begin for i in 1 .. 270 loop'
+             . " execute 'create schema s' || i;"
+             . " execute 'create view s' || i || '.django_session as table"
+             . " localhost.django_session';"
+             . " execute 'create view s' || i || '.accounts_user as table"
+             . " localhost.accounts_user';"
+             . " execute 'create function s' || i || '.fcchat_room(text,"
+             . ' out epoch uuid, out last_seq bigint, out id bigint,'
+             . ' out stream_id bigint) returns setof record language sql as'
+             . " ''select gen_random_uuid(), 1::bigint, 1::bigint, 1::bigint"
+             . " where false'''; end loop; end \$\$");
+    $queries->since();
+
+    my %got;
+
+    for my $i (1 .. 270) {
+        my $ws = $site->join('alice', path => "/tenants/none/?tenant=s$i");
+
+        $got{$ws->status()}++;
+        $ws->drop();
+    }
+
+    is_deeply(\%got, { 404 => 270 }, 'rooms of 270 schemas are looked for');
+
+    my $named = $queries->count(qr/execute fcchat_.*\.fcchat_room/);
+    my $text = $queries->count(qr/execute <unnamed>.*\.fcchat_room/);
+
+    is($named + $text, 270, 'each once');
+    cmp_ok($named, '<=', 256, 'by prepared statements');
+    cmp_ok($named, '>', 200, 'as many as there may be');
+
+    return;
+}
+
+
+# 4096 questions under way.
+
+sub questions {
+    my @ws = map { enter('boss', 'many') } 1 .. 65;
+
+    $pg->pause();
+
+    for my $ws (@ws) {
+        $ws->send_raw(FC::WS::frame(payload => '{"type":"unpin","id":1}') x 64);
+    }
+
+    # those of the worker itself are counted, too
+
+    my $got = outcomes(\@ws, 64, 'error');
+    my $jobs = metrics()->sum('fcchat_postgres_queue');
+
+    is(join(' ', keys %$got), 'unavailable', 'too many questions at a time');
+    is($jobs, 4096, 'as there are 4096');
+    is($site->join('alice')->status(), 503,
+       'who comes then is to come later');
+    $pg->resume();
+
+    my $rest = outcomes(\@ws, 65 * 64 - sum(values %$got), 'error');
+
+    is(sum(values %$got, values %$rest), 65 * 64, 'each is answered');
+    cmp_ok($rest->{not_found} // 0, '>', 4000, 'most of them by PostgreSQL');
+    $_->drop() for @ws;
+
+    return;
+}
+
+
+# 64 events that are ahead of a hole: what came beyond is asked for again.
+
+sub hold {
+    my $ws = enter('alice', 'hold');
+
+    wait_for(sub { subscribers('hold') });
+    $pg->pause();
+
+    my @events = map { [ 0 + $_, 1, 1, 'bob', 'member', 'message', "m$_", 1 ] }
+                 1 .. 66;
+
+    publish('hold', 1, t => 'events', epoch => $epoch{hold},
+            events => [ @events[1 .. 65] ]);
+    publish('hold', 1, t => 'events', epoch => $epoch{hold},
+            events => [ $events[0] ]);
+
+    my @seqs;
+
+    $ws->recv_until(sub {
+        push @seqs, $_[0]{seq} if $_[0]{type} eq 'message';
+        return @seqs == 66;
+    }, 1);
+
+    is("@seqs", join(' ', 1 .. 65), '64 events are held');
+    $pg->resume();
+    $ws->drop();
+
+    return;
+}
+
+
+# What waits for Redis: 4 MB; and of one answer of its 16 MB.
+
+sub bus {
+    my $ws = enter('alice', 'bus');
+    my $text = "\x{1f600}" x 15000;
+    my $spy = $redis->client();
+    my $lost = dropped();
+    my ($n, $bytes, $payload) = (0, 0, '');
+
+    wait_for(sub { subscribers('bus') });
+    $spy->cmd('SUBSCRIBE', channel('bus'));
+    $redis->pause();
+
+    for (1 .. 10) {
+        $ws->send_json({ type => 'message', text => $text, cid => 'b' . ++$n })
+            for 1 .. 10;
+        outcomes([ $ws ], 10, 'ack');
+    }
+
+    cmp_ok(dropped() - $lost, '>=', 20, '6 MB do not wait for Redis');
+    $redis->resume();
+
+    wait_for(sub {
+        (undef, $payload) = $spy->message(0.5);
+        $bytes += length($payload // '');
+        return !defined $payload || $payload =~ /"viewers"/ && $bytes;
+    });
+
+    cmp_ok($bytes, '<', 4.5 * 1024 * 1024, 'but 4 MB and what sockets hold');
+
+    wait_for(sub { subscribers('bus') == 2 });
+    my $up = ups();
+
+    $redis->cmd('PUBLISH', channel('bus'), 'x' x (15 << 20));
+    ok(wait_for(sub { log_lines($t, qr/bus brought 15728640 bytes/) }),
+       'an answer of 15 MB is read');
+    is(ups(), $up, 'to its end');
+    $redis->cmd('PUBLISH', channel('bus'), 'x' x (17 << 20));
+    ok(wait_for(sub { ups() > $up }), 'one of 17 MB ends the connection');
+    ok(log_lines($t, qr/is lost: too long an answer/), 'which is told');
+    $ws->drop();
+
+    return;
+}
+
+
+sub ups { return scalar(my @l = log_lines($t, qr/fcchat redis .* is up/)) }
