@@ -24,7 +24,7 @@ use FC::Util qw/ wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(13);
 
 # with a timeout of its own nothing is asked again that was only slow
 
@@ -89,6 +89,26 @@ $pg->resume();
 ok(wait_for(sub { rows() == $stored + 10_000 }, 30), 'S33: all are stored');
 react($alice, 1, 10_020);
 ok(wait_for(sub { rows() == $stored + 10_001 }), 'S33: there is room again');
+
+# 64 stamps in what is told at once
+
+$site->django->stamp($_, ":s$_:", '/s.svg') for 101 .. 165;
+ok(wait_for(sub {
+    $alice->send_json({ type => 'reaction', stamp_id => 165, cid => 'known' });
+
+    my $m = $alice->recv_until(sub { $_[0]{type} eq 'error'
+                                     || $_[0]{counts} && $_[0]{counts}{165} });
+
+    return $m->{type} ne 'error';
+}, 20, 0.3), 'all stamps are known');
+$neighbour->recv_until(sub { $_[0]{counts} && $_[0]{counts}{165} });
+$stored = rows();
+$alice->send_raw(join '', map {
+    FC::WS::frame(payload => qq({"type":"reaction","stamp_id":$_}))
+} 101 .. 165);
+is(scalar keys %{$neighbour->recv_until(sub { $_[0]{type} eq 'reactions' })
+                 ->{counts}}, 64, 'S33: 64 stamps in one count');
+ok(wait_for(sub { rows() == $stored + 65 }), 'S33: 65 are stored');
 
 ok(alive('the end'), 'the neighbour is well');
 is(join(' ', workers($t)), $pid, 'the same worker');
