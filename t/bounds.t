@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(53);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(56);
 my $site = FC::Site->new($t, server => <<'EOS', more => <<'EOF');
         listen 127.0.0.1:8081 sndbuf=8k;
 EOS
@@ -140,6 +140,36 @@ $flood->send_raw(join '', map { FC::WS::frame(op => 9, payload => 'x' x 125) }
                           1 .. 20000);
 is(($flood->recv_close(10 * slow()))[0], 1008,
    'S16: a flood of pings, and no pong is read');
+
+# answers that are not read: 256 KB of them, and what the kernel has taken
+
+my $probe = alice();
+
+$probe->send_text('x');
+
+my $fit = int 256 * 1024 / (4 + length $probe->recv()->{payload});
+
+for my $n ($fit, 10 * $fit) {
+    $deaf = $site->join('alice', port => port(8081), rcvbuf => 4096,
+                        auto_pong => 0, timeout => 10 * slow());
+    $deaf->send_raw(FC::WS::frame(payload => 'x') x $n);
+    $neighbour->send_json({ message => "all $n are read" });
+    $neighbour->recv_until(sub { $_[0]{message} eq "all $n are read" });
+
+    my $got = 0;
+
+    while ($got < $n && $deaf->recv_until(sub { $_[0]{code} })) {
+        $got++;
+    }
+
+    if ($n == $fit) {
+        is($got, $n, "S33: $n answers wait for who does not read");
+
+    } else {
+        cmp_ok($got, '<', 2 * $fit, "S33: $n do not");
+        ok($deaf->eof(), 'S33: that is the end of the socket');
+    }
+}
 
 # an unfinished message, however busily it is sent
 
