@@ -33,7 +33,7 @@ use constant ANSWER => 'permessage-deflate; server_no_context_takeover'
 
 use constant MAX => 12 * 500 + 1024;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(88);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(89);
 
 my $site = FC::Site->new($t, pg => {}, http => <<'END', more => <<'END2');
     fcchat_deflate on;
@@ -242,6 +242,13 @@ $ws = hello(OFFER);
 my $beside = hello(OFFER);
 my $small = FC::WS::frame(op => 1, rsv => 4, payload => deflated('A' x MAX));
 
+$ws->send_raw($small x 256);
+is(scalar(grep { length $_->{payload} == MAX }
+          map { $ws->recv_message() // { payload => '' } } 1 .. 256), 256,
+   '256 times the limit in a second');
+$ws->drop();
+
+$ws = hello(OFFER);
 $ws->send_raw($small x 257);
 $beside->send_text('beside');
 is($beside->recv_message()->{payload}, 'beside', 'a socket beside it');

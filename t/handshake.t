@@ -2,6 +2,8 @@
 
 # RFC 6455 4.2 to the letter: which handshakes are taken, what the answer has,
 # and what may come before and after it on the same connection.
+#
+# S17 of SECURITY.md.
 
 use warnings;
 use strict;
@@ -19,7 +21,7 @@ use FC::Site;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(109);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(113);
 
 my $site = FC::Site->new($t, server => 'client_header_timeout 20s;',
                          more => <<'EOF');
@@ -64,6 +66,22 @@ sub echoes {
     $ws->send_text('end');
 
     return ($ws->recv() // { payload => '' })->{payload} eq 'end';
+}
+
+# S17: what is not asked for in the configuration is not agreed on
+
+for my $to ([ echo => '/echo' ],
+            [ chat => '/ws/chat/stream_1/', cookie => $site->cookie('bob') ])
+{
+    my ($name, $path, @cookie) = @$to;
+
+    my $ws = hello(path => $path, @cookie, extensions => 'permessage-deflate'
+                   . '; client_max_window_bits, x-webkit-deflate-frame');
+
+    is_deeply([ $ws->status(), $ws->header('Sec-WebSocket-Extensions') ],
+              [ 101 ], "S17: no extension, $name");
+    $ws->send_frame(op => 1, rsv => 4, payload => "\xf2\x48\xcd\xc9\xc9\x07\x00");
+    is(($ws->recv_close())[0], 1002, "S17: nor is one used, $name");
 }
 
 # the answer
