@@ -18,15 +18,16 @@ use Test::Nginx;
 
 use FC::Metrics;
 use FC::Site;
-use FC::Util qw/ wait_for workers /;
+use FC::Util qw/ free_port wait_for workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(65);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(68);
 
-my $site = FC::Site->new($t, workers => 2, more => <<'EOT');
+my $nowhere = free_port();
+my $site = FC::Site->new($t, workers => 2, more => <<"EOT");
         location /status {
             fcchat_status;
         }
@@ -43,6 +44,17 @@ my $site = FC::Site->new($t, workers => 2, more => <<'EOT');
 
         location /echo {
             fcchat_echo;
+        }
+
+        location /few/ {
+            fcchat;
+            fcchat_connections user=1;
+        }
+
+        location /away/ {
+            fcchat;
+            fcchat_postgres "host=127.0.0.1 port=$nowhere";
+            fcchat_redis off;
         }
 EOT
 
@@ -271,11 +283,15 @@ for my $end ([ 1001, sub { $_[0]->close(1001) } ],
 
 # refusals
 
+my $only = $site->join('alice', path => '/few/stream_1/');
+
 for ([ 'no_session', cookie => 'a' x 32 ],
      [ 'no_session', cookie => undef ],
      [ 'no_room', room => 'stream_404' ],
      [ 'origin', origin => 'https://elsewhere.example' ],
-     [ 'version', version => 12 ])
+     [ 'version', version => 12 ],
+     [ 'too_many', path => '/few/stream_1/' ],
+     [ 'unavailable', path => '/away/stream_1/', cookie => 'c' x 32 ])
 {
     my ($reason, %o) = @$_;
 
@@ -291,6 +307,11 @@ get('POST', '/ws/chat/stream_1/');
 moves($before, { 'handshakes_refused_total{reason="malformed"}' => 1,
                  'handshakes_refused_total{reason="method"}' => 1 },
       'refused: no handshake');
+
+$before = metrics();
+$only->close();
+moves($before, { 'connections_closed_total{code="1000"}' => 1 },
+      'the only one leaves');
 
 $before = metrics();
 $ws = $site->join('alice', cookie => 'b' x 32, path => '/close/stream_1/');
