@@ -28,7 +28,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(31);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(33);
 my $site = FC::Site->new($t, http => <<'EOF2', more => <<'EOF3');
     fcchat_session_cache 1s;
     fcchat_session_redis %%REDIS%% db=3;
@@ -62,6 +62,12 @@ EOF2
         location /many/ {
             fcchat;
             fcchat_session_cache 1500ms;
+        }
+
+        location /patient/ {
+            fcchat;
+            fcchat_ping 40s;
+            fcchat_timeout 80s;
         }
 EOF3
 
@@ -131,6 +137,17 @@ is(join(' ', $old->recv_close(6 * slow())), $ENDED, 'an expired session');
 cmp_ok(time(), '>', $end - 1, 'which is then');
 
 is(join(' ', $signed->recv_close(6 * slow())), $ENDED, 'an old cookie');
+
+# a message that is not finished puts nothing off
+
+my $part = enter('patient', 'part', 'db');
+my $message = FC::WS::frame(payload => '{"message":"whole"}');
+
+$part->{ws}->send_raw($message . substr $message, 0, 9);
+is($part->{ws}->recv_json()->{message}, 'whole', 'a message and a half');
+$django->logout($part->{key});
+is(join(' ', $part->{ws}->recv_close(3 * slow())), $ENDED,
+   'a logout before the rest');
 
 # what a session says may change, and who is staff as well
 

@@ -142,8 +142,8 @@ ngx_http_fcchat_frame_run(ngx_http_fcchat_session_t *s,
         in->began = ngx_current_msec;
 
         if (s->conf->ping > NGX_HTTP_FCCHAT_PARTIAL_TIME) {
-            ngx_http_fcchat_wheel_set(s, in->began
-                                         + NGX_HTTP_FCCHAT_PARTIAL_TIME);
+            ngx_http_fcchat_wheel_sooner(s, in->began
+                                            + NGX_HTTP_FCCHAT_PARTIAL_TIME);
         }
     }
 }
