@@ -22,18 +22,24 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(9);
-my $presence = 'fcchat_presence on grace=4s;';
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(12);
+my $presence = 'fcchat_presence on grace=6s;';
 my $site = FC::Site->new($t, workers => 2, location => "$WORKER $presence",
                          bus => 0, main => 'worker_shutdown_timeout 1s;',
                          more => <<'EOF');
         location /off/ {
             fcchat;
         }
+
+        location /long/ {
+            fcchat;
+            fcchat_presence on grace=1m;
+        }
 EOF
 
-$site->django->user($_) for qw/ reader alice bob carol /;
-$site->cookie($_) for qw/ reader alice bob carol /;
+$site->django->room('stream_2');
+$site->django->user($_) for qw/ reader alice bob carol dave /;
+$site->cookie($_) for qw/ reader alice bob carol dave /;
 $t->run();
 
 my @all = spread($site, $t, 1, protocol => 'fcchat.v1');
@@ -53,8 +59,16 @@ ok(hears('join', 'carol', @all), 'another user');
 is(counts('bob', @all), '0 0', 'the one without is not told of');
 is(counts('alice', @all), '1 1', 'the first once');
 
+# somebody who is away for longer than others, by another time of grace
+
+my $long = long('reader');
+my $dave = long('dave');
+
+ok(hears('join', 'dave', $long), 'a user of another room');
+$dave->drop();
+
 $carol->close();
-ok(hears('leave', 'carol', @all), 'it goes');
+ok(hears('leave', 'carol', @all), 'who goes has gone');
 
 # all workers are others: who is back at once was never away
 
@@ -75,6 +89,21 @@ my $new = $site->join('new');
 ok(hears('join', 'new', @all), 'a user comes to the new ones');
 is(counts('alice', @all), '0 0', 'who was there is not told of');
 
+$long = long('reader');
+$dave = long('dave');
+$new = long('newer');
+
+ok(hears('join', 'newer', $long), 'a user comes to the other room');
+is(counts('dave', $long), '0', 'who is back in its time is not told of');
+
+
+sub long {
+    my ($user) = @_;
+
+    return $site->join($user, path => '/long/stream_2/',
+                       protocol => 'fcchat.v1');
+}
+
 
 sub name {
     my ($m) = @_;
@@ -86,7 +115,7 @@ sub name {
 sub hears {
     my ($type, $user, @ws) = @_;
 
-    return FC::WS->poll(\@ws, \&FC::Crowd::note_message, 12 * slow(), sub {
+    return FC::WS->poll(\@ws, \&FC::Crowd::note_message, 20 * slow(), sub {
         return !grep { !grep { name($_) eq $user && $_->{type} eq $type }
                             @{$_->{others}} } @ws;
     });

@@ -64,7 +64,7 @@ struct ngx_http_fcchat_presence_s {
 
 
 static ngx_http_fcchat_presence_t *ngx_http_fcchat_presence_create(
-    ngx_http_fcchat_room_t *room);
+    ngx_http_fcchat_room_t *room, ngx_msec_t grace);
 static ngx_http_fcchat_present_t *ngx_http_fcchat_presence_find(
     ngx_http_fcchat_presence_t *p, int64_t id);
 static ngx_http_fcchat_present_t *ngx_http_fcchat_presence_add(
@@ -98,7 +98,7 @@ ngx_http_fcchat_presence_join(ngx_http_fcchat_room_t *room,
     p = room->presence;
 
     if (p == NULL) {
-        p = ngx_http_fcchat_presence_create(room);
+        p = ngx_http_fcchat_presence_create(room, grace);
         if (p == NULL) {
             return;
         }
@@ -207,7 +207,8 @@ ngx_http_fcchat_presence_free(ngx_http_fcchat_room_t *room)
 
 
 static ngx_http_fcchat_presence_t *
-ngx_http_fcchat_presence_create(ngx_http_fcchat_room_t *room)
+ngx_http_fcchat_presence_create(ngx_http_fcchat_room_t *room,
+    ngx_msec_t grace)
 {
     uint64_t                      pos, key;
     ngx_http_fcchat_hub_t        *hub;
@@ -222,7 +223,10 @@ ngx_http_fcchat_presence_create(ngx_http_fcchat_room_t *room)
     }
 
     p->began = ngx_current_msec;
-    p->grace = NGX_HTTP_FCCHAT_PRESENT_NEW;
+
+    /* what a worker said last may be older than a short time of grace */
+
+    p->grace = ngx_max(grace, NGX_HTTP_FCCHAT_PRESENT_NEW);
 
     room->presence = p;
 
