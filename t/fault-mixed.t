@@ -6,7 +6,8 @@
 #     FC_FAULT_SEED=N       the same faults again
 #     FC_FAULT_SECONDS=N    for so long (20)
 #
-# FC_FAULT_ONLY=PATTERN draws from those of that name, to look for one thing.
+# FC_FAULT_ONLY=PATTERN draws from those of that name, to look for one thing, and
+# FC_FAULT_DRAW=N does nothing but tell what is drawn in N rounds.
 
 use warnings;
 use strict;
@@ -31,25 +32,9 @@ use Mill;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 2 + 2);
-
 my $seed = $ENV{FC_FAULT_SEED} // int(time()) ^ $$;
-
-# prove shows no notes, and without it nothing can be done again
-
-diag("FC_FAULT_SEED=$seed");
-
-my $redis = FC::Redis->new();
-my $proxy = FC::Proxy->new(to => '127.0.0.1:' . $redis->port(),
-                           filter => Mill::filter($seed));
-
-my $c = Checker->new($t, moderates => 'all', redis => $redis, bus => 0,
-                     daemon => 'on', start => \&Daemon::start,
-                     main => Daemon::main() . 'worker_shutdown_timeout 20s;',
-                     http => 'fcchat_redis redis://127.0.0.1:'
-                             . $proxy->port() . ';');
-my $pg = $c->site->pg;
-my ($killed, $lock, @done) = (0);
+my ($redis, $proxy, $c, $pg, $lock, @done);
+my ($killed, $rounds) = (0, 0);
 
 # to what it happens, what happens, and what makes it good again
 
@@ -112,37 +97,49 @@ if (my $only = $ENV{FC_FAULT_ONLY}) {
     @faults = grep { $_->[1] =~ /$only/ } @faults;
 }
 
+if ($ENV{FC_FAULT_DRAW}) {
+    print join(', ', names($_)), "\n" for 0 .. $ENV{FC_FAULT_DRAW} - 1;
+    exit;
+}
+
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 3 + 2);
+
+# prove shows no notes, and without it nothing can be done again
+
+diag("FC_FAULT_SEED=$seed");
+
+$redis = FC::Redis->new();
+$proxy = FC::Proxy->new(to => '127.0.0.1:' . $redis->port(),
+                        filter => Mill::filter($seed));
+
+$c = Checker->new($t, moderates => 'all', redis => $redis, bus => 0,
+                  daemon => 'on', start => \&Daemon::start,
+                  main => Daemon::main() . 'worker_shutdown_timeout 20s;',
+                  http => 'fcchat_redis redis://127.0.0.1:' . $proxy->port()
+                          . ';');
+$pg = $c->site->pg;
+
 $c->run();
 
 $c->phase("F22 a mixture, seed $seed", sub {
     my $end = time() + $c->seconds(20);
 
-    for (my $round = 0; time() < $end; $round++) {
-        srand($seed + $round);
-
-        my @some = map { $faults[rand @faults] } 1 .. 1 + int rand 2;
-        my ($pause, $more) = (rand 1.5, 20 + int rand 60);
-        my %seen;
-
-        # one of a kind, as one that is stopped answers nobody
-
-        @some = grep { !$seen{$_->[0]}++ } @some;
-
+    while (time() < $end) {
+        my $drawn = draw($rounds++);
+        my @some = @{$drawn->{faults}};
         my $from = time();
 
-        # what takes its time is last
-
-        for my $fault (sort { !!$b->[3] <=> !!$a->[3] } @some) {
+        for my $fault (@some) {
             push @done, $fault->[1];
             $fault->[2]->();
         }
 
-        sleep($pause) if grep { $_->[3] } @some;
+        sleep($drawn->{pause}) if grep { $_->[3] } @some;
         $_->[3] && $_->[3]->() for @some;
 
         $c->call('away', from => $from, to => time());
-        $c->more($more) or die "nothing is acknowledged after "
-                               . join(', ', @done) . "\n";
+        $c->more($drawn->{more}) or die "nothing is acknowledged after "
+                                        . join(', ', @done) . "\n";
     }
 
     defined $c->wait('ready') or die "not all came back\n";
@@ -151,6 +148,8 @@ $c->phase("F22 a mixture, seed $seed", sub {
    ended => qr/^(?:1006|1012|4008|refused|dropped|status 503)$/);
 
 note(join ', ', @done);
+is(join(', ', @done), join(', ', map { names($_) } 0 .. $rounds - 1),
+   "$rounds rounds as the seed has them");
 cmp_ok($c->stats()->{moderated}, '>=', 10, 'somebody moderated meanwhile');
 diag("FC_FAULT_SEED=$seed: " . join ', ', @done)
     if !Test::More->builder->is_passing();
@@ -158,6 +157,33 @@ diag("FC_FAULT_SEED=$seed: " . join ', ', @done)
 Daemon::stop($_) for $c->nodes();
 is($c->forgive(qr/\[alert\].*worker process \d+ exited on signal 9/), $killed,
    "$killed workers were killed");
+
+
+# What happens in a round: one of a kind, as one that is stopped answers nobody,
+# and last what takes its time.
+
+sub draw {
+    my ($round) = @_;
+
+    srand($seed + $round);
+
+    my @some = map { $faults[rand @faults] } 1 .. 1 + int rand 2;
+    my %seen;
+
+    return {
+        pause  => rand 1.5,
+        more   => 20 + int rand 60,
+        faults => [ sort { !!$b->[3] <=> !!$a->[3] }
+                    grep { !$seen{$_->[0]}++ } @some ],
+    };
+}
+
+
+sub names {
+    my ($round) = @_;
+
+    return map { $_->[1] } @{draw($round)->{faults}};
+}
 
 
 # What the proxy does to messages of the bus, and that it stops.
