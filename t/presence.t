@@ -134,7 +134,11 @@ ok(wait_for(sub { my @now = workers($t);
 $dave = $site->join('dave');
 
 ok(left('erin', @rest), 'who was there has gone');
-cmp_ok(time() - $killed, '<', (5 + 1) * slow(), 'within 5 s and the grace');
+
+# and as much again as a busy machine may take to tell
+
+cmp_ok(time() - $killed, '<', (5 + 1) * 1.5 * slow(),
+       'within 5 s and the grace');
 is(counts('dave', @rest), '0 0 0 0 0 0', 'who came back has not');
 forgive($t, qr/exited on signal 9/);
 
