@@ -40,7 +40,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
 
-    proto = data[0] & 1 ? FCC_PROTO_V1 : FCC_PROTO_OLD;
+    proto = data[0] == 2 ? FCC_PROTO_PUBLISH
+            : data[0] == 3 ? FCC_PROTO_MODERATE
+            : data[0] & 1 ? FCC_PROTO_V1 : FCC_PROTO_OLD;
 
     copy = malloc(size);
     claim(copy != NULL);
@@ -68,6 +70,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     } else {
 
+        claim(proto != FCC_PROTO_PUBLISH || cmd.type == FCC_CMD_MESSAGE);
+        claim(proto != FCC_PROTO_MODERATE || cmd.type == FCC_CMD_MODERATE);
+
         switch (cmd.type) {
 
         case FCC_CMD_MESSAGE:
@@ -86,6 +91,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
 
         default:
+            claim(proto != FCC_PROTO_OLD && cmd.mod.action != FCC_MOD_NONE);
+            fuzz_text(&cmd.mod.reason, FCC_MOD_REASON_MAX);
             break;
         }
     }

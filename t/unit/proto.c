@@ -443,6 +443,63 @@ proto_test_bounds(void)
 }
 
 
+/* a change over HTTP names what it does by "action", and is nothing else */
+
+static void
+proto_test_actions(void)
+{
+    size_t             i;
+    fcc_cmd_t          cmd;
+    fcc_proto_error_t  err;
+
+    static const struct {
+        const char    *json;
+        fcc_mod_e      action;
+    } cases[] = {
+        { "{\"action\":\"delete\",\"id\":1}", FCC_MOD_DELETE },
+        { "{\"action\":\"pin\",\"seq\":1}", FCC_MOD_PIN },
+        { "{\"action\":\"unpin\",\"id\":1}", FCC_MOD_UNPIN },
+        { "{\"action\":\"ban\",\"user_id\":1}", FCC_MOD_BAN },
+        { "{\"action\":\"timeout\",\"user_id\":1,\"seconds\":1}",
+          FCC_MOD_TIMEOUT },
+        { "{\"action\":\"unban\",\"user_id\":1}", FCC_MOD_UNBAN },
+        { "{\"action\":\"slow\",\"seconds\":1}", FCC_MOD_SLOW },
+        { "{\"type\":\"ban\",\"action\":\"slow\",\"seconds\":0}",
+          FCC_MOD_SLOW },
+    };
+
+    static const struct {
+        const char    *json;
+        const char    *code;
+    } refused[] = {
+        { "{}", "bad_request" },
+        { "{\"action\":null}", "bad_request" },
+        { "{\"action\":7}", "bad_request" },
+        { "{\"type\":\"slow\",\"seconds\":1}", "bad_request" },
+        { "{\"text\":\"hi\"}", "bad_request" },
+        { "{\"action\":\"\"}", "unknown_type" },
+        { "{\"action\":\"message\",\"text\":\"hi\"}", "unknown_type" },
+        { "{\"action\":\"Ban\",\"user_id\":1}", "unknown_type" },
+        { "{\"action\":\"ban\"}", "bad_request" },
+    };
+
+    for (i = 0; i < PROTO_COUNT(cases); i++) {
+        is_int(proto_parse(FCC_PROTO_MODERATE, cases[i].json,
+                           strlen(cases[i].json), &cmd, &err), FCC_OK,
+               cases[i].json);
+        is_int(cmd.type, FCC_CMD_MODERATE, "a change");
+        is_int(cmd.mod.action, cases[i].action, "the one that is asked for");
+        fcc_cmd_free(&cmd);
+    }
+
+    for (i = 0; i < PROTO_COUNT(refused); i++) {
+        proto_refused(FCC_PROTO_MODERATE, refused[i].json,
+                      strlen(refused[i].json), refused[i].code, "",
+                      refused[i].json);
+    }
+}
+
+
 int
 main(void)
 {
@@ -452,6 +509,7 @@ main(void)
     proto_test_refused();
     proto_test_characters();
     proto_test_bounds();
+    proto_test_actions();
 
     return tap_done();
 }
