@@ -3,6 +3,8 @@
 # What a worker keeps, and has under way, is bounded: just as much, and one more.
 # The numbers are those of README's table; more of them are in t/bounds.t,
 # t/flow.t, t/limits-queues.t and t/limits-reactions.t.
+#
+# S33 of SECURITY.md.
 
 use warnings;
 use strict;
