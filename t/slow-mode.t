@@ -23,7 +23,7 @@ use FC::Util qw/ wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(23);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
 my $t2 = Test::Nginx->new();
 
 my $site = FC::Site->new($t, workers => 2, location => $WORKER,
@@ -32,7 +32,7 @@ my $site2 = FC::Site->new($t2, listen => 8081, workers => 2,
                           location => $WORKER, pg => $site->pg,
                           redis => $site->redis, django => $site->django);
 
-$site->django->user($_) for qw/ alice bob /;
+$site->django->user($_) for qw/ alice bob dave /;
 
 my $owner = $site->django->user('owner');
 
@@ -48,6 +48,7 @@ my @v1 = (protocol => 'fcchat.v1');
 my @here = spread($site, $t, 1, @v1, user => 'alice');
 my @there = spread($site2, $t2, 1, @v1, user => 'alice');
 my $boss = $site->join('boss', @v1);
+my $n;
 
 is(join(' ', map { told($_) } @here, @there), 'ack ack ack ack',
    'no slow mode');
@@ -117,20 +118,35 @@ is($c->recv_until(sub { $_[0]{type} eq 'error' })->{code}, 'rejected',
    'one that is rejected');
 is(told($c), 'ack', 'does not count');
 
-# shorter, and none
+# the last message again, as one does without its ack
+
+$c->send_json({ type => 'message', text => "text $n", cid => "c$n" });
+
+my $again = $c->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ });
+
+is($again->{type}, 'ack', 'the same cid is the same message');
+is(told($c), 'slow_mode', 'which gives nothing back');
+
+# shorter, by when the last one was; dave knows that so much has passed
+
+my $dave = $site->join('dave', @v1);
 
 $boss = $site->join('boss', @v1);
-$boss->send_json({ type => 'slow', seconds => 1, cid => 'less' });
-$c->recv_until(sub { ($_[0]{action} // '') eq 'slow' });
-$error = said($c);
-cmp_ok($error->{retry_after_ms} // 0, '<=', 1000, 'by the new time');
-ok(wait_for(sub { told($c) eq 'ack' }), 'soon again');
-$boss->send_json({ type => 'slow', seconds => 0, cid => 'none' });
-$c->recv_until(sub { ($_[0]{action} // '') eq 'slow' });
+slow(2);
+is(told($dave), 'ack', 'a shorter time');
+ok(wait_for(sub { told($dave) eq 'ack' }), 'is over');
+is(told($c), 'ack', 'for who wrote before it as well');
+
+# longer, likewise
+
+slow(100);
+cmp_ok(said($c)->{retry_after_ms} // 0, '>', 90_000, 'a longer time');
+
+# and none
+
+slow(0);
 is(join(' ', map { told($c) } 1 .. 3), 'ack ack ack', 'no slow mode');
 
-
-my $n;
 
 sub said {
     my ($ws) = @_;
@@ -140,6 +156,16 @@ sub said {
 
     return $ws->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/
                                  && ($_[0]{cid} // '') eq "c$n" });
+}
+
+
+sub slow {
+    my ($seconds) = @_;
+
+    $boss->send_json({ type => 'slow', seconds => $seconds });
+    $c->recv_until(sub { ($_[0]{action} // '') eq 'slow' });
+
+    return;
 }
 
 

@@ -25,7 +25,7 @@ static void ngx_http_fcchat_command_moderate(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static ngx_uint_t ngx_http_fcchat_command_silenced(
     ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd);
-static ngx_uint_t ngx_http_fcchat_command_slow(ngx_http_fcchat_session_t *s,
+static ngx_int_t ngx_http_fcchat_command_slow(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd);
 static ngx_uint_t ngx_http_fcchat_command_exempt(
     ngx_http_fcchat_session_t *s, fcc_rate_t *rate);
@@ -34,6 +34,7 @@ static ngx_uint_t ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s,
 static void ngx_http_fcchat_command_unsay(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s,
     fcc_cmd_t *cmd, ngx_msec_t wait);
+static uint64_t ngx_http_fcchat_command_cid(fcc_cmd_t *cmd);
 static uint64_t ngx_http_fcchat_command_key(ngx_http_fcchat_session_t *s);
 static ngx_int_t ngx_http_fcchat_command_sender(ngx_http_fcchat_session_t *s);
 static void ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s);
@@ -112,30 +113,38 @@ ngx_http_fcchat_command(ngx_http_fcchat_session_t *s, u_char *data, size_t len)
 static void
 ngx_http_fcchat_command_message(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
-    if (ngx_http_fcchat_command_silenced(s, cmd)
-        || ngx_http_fcchat_command_slow(s, cmd))
-    {
+    ngx_int_t  slow;
+
+    if (ngx_http_fcchat_command_silenced(s, cmd)) {
         return;
     }
 
-    if (!ngx_http_fcchat_command_exempt(s, s->conf->rate)
-        && ngx_http_fcchat_command_said(s, cmd))
-    {
-        ngx_http_fcchat_slow_back(s->room, s->author.id);
+    slow = ngx_http_fcchat_command_slow(s, cmd);
+
+    if (slow == NGX_BUSY) {
         return;
     }
 
-    if (ngx_http_fcchat_say(s->room, &s->author, &cmd->cid, &cmd->text,
-                            s->sender)
-        != NGX_OK)
+    if (ngx_http_fcchat_command_exempt(s, s->conf->rate)
+        || !ngx_http_fcchat_command_said(s, cmd))
     {
-        ngx_http_fcchat_slow_back(s->room, s->author.id);
+        if (ngx_http_fcchat_say(s->room, &s->author, &cmd->cid, &cmd->text,
+                                s->sender)
+            == NGX_OK)
+        {
+            ngx_http_fcchat_command_pending(s);
+            return;
+        }
+
         ngx_http_fcchat_command_unsay(s);
         ngx_http_fcchat_command_busy(s, &cmd->cid);
-        return;
     }
 
-    ngx_http_fcchat_command_pending(s);
+    /* what was sent again took nothing */
+
+    if (slow == NGX_OK) {
+        ngx_http_fcchat_slow_back(s->room, s->author.id);
+    }
 }
 
 
@@ -285,30 +294,31 @@ ngx_http_fcchat_command_silenced(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 }
 
 
-/* 1: too soon in slow mode, and the client was told */
+/* NGX_BUSY: too soon in slow mode, and the client was told; NGX_DONE: the last
+ * one is sent again */
 
-static ngx_uint_t
+static ngx_int_t
 ngx_http_fcchat_command_slow(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
 {
+    ngx_int_t          rc;
     ngx_msec_t         wait;
     fcc_proto_error_t  err;
 
     if (ngx_strcmp(s->author.role.data, "member") != 0) {
-        return 0;
+        return NGX_OK;
     }
 
-    wait = ngx_http_fcchat_slow_take(s->room, s->author.id);
+    rc = ngx_http_fcchat_slow_take(s->room, s->author.id,
+                                   ngx_http_fcchat_command_cid(cmd), &wait);
 
-    if (wait == 0) {
-        return 0;
+    if (rc == NGX_BUSY) {
+        err.code = "slow_mode";
+        err.text = "This room is in slow mode, wait a little.";
+
+        ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
     }
 
-    err.code = "slow_mode";
-    err.text = "This room is in slow mode, wait a little.";
-
-    ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
-
-    return 1;
+    return rc;
 }
 
 
@@ -349,9 +359,7 @@ ngx_http_fcchat_command_said(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd)
     text = fcc_rate_hash(text, "", 1);
     text = fcc_rate_hash(text, cmd->text.data, cmd->text.len);
 
-    cid = cmd->cid.len ? fcc_rate_hash(FCC_RATE_HASH_INIT, cmd->cid.data,
-                                       cmd->cid.len)
-                       : 0;
+    cid = ngx_http_fcchat_command_cid(cmd);
 
     rc = ngx_http_fcchat_rate_say(s->worker->conf->rates,
                                   ngx_http_fcchat_command_key(s), text, cid,
@@ -405,6 +413,17 @@ ngx_http_fcchat_command_limited(ngx_http_fcchat_session_t *s, fcc_cmd_t *cmd,
     ngx_http_fcchat_audit(s, NGX_HTTP_FCCHAT_AUDIT_RATE, "too fast");
 
     ngx_http_fcchat_command_error(s, &err, &cmd->cid, wait);
+}
+
+
+/* its hash; 0: there is none */
+
+static uint64_t
+ngx_http_fcchat_command_cid(fcc_cmd_t *cmd)
+{
+    return cmd->cid.len ? fcc_rate_hash(FCC_RATE_HASH_INIT, cmd->cid.data,
+                                        cmd->cid.len)
+                        : 0;
 }
 
 

@@ -10,7 +10,7 @@
 
 
 #define NGX_HTTP_FCCHAT_ZONE   "fcchat_sessions_2"
-#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_5"
+#define NGX_HTTP_FCCHAT_RATES  "fcchat_rates_6"
 #define NGX_HTTP_FCCHAT_COUNTS "fcchat_connections_1"
 #define NGX_HTTP_FCCHAT_RING   "fcchat_presence_1"
 

@@ -253,9 +253,72 @@ ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker, int64_t n)
 }
 
 
+ngx_int_t
+ngx_http_fcchat_rate_next(ngx_shm_zone_t *zone, uint64_t key, uint64_t cid,
+    ngx_msec_t interval, ngx_msec_t *wait)
+{
+    int64_t                   *last, ago;
+    ngx_int_t                  rc;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+
+    last = &b->full[NGX_HTTP_FCCHAT_RATE_MESSAGE];
+
+    /* another worker's clock may be ahead by a turn */
+
+    ago = ngx_max((int64_t) ngx_current_msec - *last, 0);
+
+    if (*last == 0 || ago >= (int64_t) interval) {
+        *last = ngx_current_msec;
+        b->said[0].cid = cid;
+        rc = NGX_OK;
+
+    } else if (cid && b->said[0].cid == cid) {
+        rc = NGX_DONE;
+
+    } else {
+        *wait = interval - ago;
+        rc = NGX_BUSY;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
 void
-ngx_http_fcchat_rate_set(ngx_shm_zone_t *zone, uint64_t key,
-    ngx_http_fcchat_rate_e kind, ngx_msec_t wait)
+ngx_http_fcchat_rate_last(ngx_shm_zone_t *zone, uint64_t key, ngx_msec_t ago)
+{
+    int64_t                   *last;
+    ngx_slab_pool_t           *shpool;
+    ngx_http_fcchat_bucket_t  *b;
+
+    shpool = (ngx_slab_pool_t *) zone->shm.addr;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    b = ngx_http_fcchat_rate_find(zone->data, key);
+
+    b->used = ngx_current_msec;
+
+    last = &b->full[NGX_HTTP_FCCHAT_RATE_MESSAGE];
+    *last = ngx_max(*last, (int64_t) ngx_current_msec - (int64_t) ago);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+void
+ngx_http_fcchat_rate_none(ngx_shm_zone_t *zone, uint64_t key)
 {
     ngx_slab_pool_t           *shpool;
     ngx_http_fcchat_bucket_t  *b;
@@ -267,7 +330,7 @@ ngx_http_fcchat_rate_set(ngx_shm_zone_t *zone, uint64_t key,
     b = ngx_http_fcchat_rate_find(zone->data, key);
 
     b->used = ngx_current_msec;
-    b->full[kind] = (int64_t) (ngx_current_msec + wait) * 1000;
+    b->full[NGX_HTTP_FCCHAT_RATE_MESSAGE] = 0;
 
     ngx_shmtx_unlock(&shpool->mutex);
 }

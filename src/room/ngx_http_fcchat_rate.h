@@ -58,9 +58,22 @@ int64_t ngx_http_fcchat_rate_node(ngx_shm_zone_t *zone);
  * another one, whose are numbered from 1 */
 ngx_uint_t ngx_http_fcchat_rate_first(ngx_shm_zone_t *zone, uint64_t worker,
     int64_t n);
-/* the next one of a kind may come in so many ms */
-void ngx_http_fcchat_rate_set(ngx_shm_zone_t *zone, uint64_t key,
-    ngx_http_fcchat_rate_e kind, ngx_msec_t wait);
+
+/*
+ * One more message by the user of this key, in which there is nothing but when
+ * the last one came, if that is so long (ms) ago.  NGX_OK: it may be sent, and
+ * is the last one now.  NGX_DONE: it is the last one itself, by the hash of its
+ * cid.  NGX_BUSY: *wait is the time (ms) until it may.
+ */
+ngx_int_t ngx_http_fcchat_rate_next(ngx_shm_zone_t *zone, uint64_t key,
+    uint64_t cid, ngx_msec_t interval, ngx_msec_t *wait);
+
+/* the last one came so long ago, if no later one is known */
+void ngx_http_fcchat_rate_last(ngx_shm_zone_t *zone, uint64_t key,
+    ngx_msec_t ago);
+
+/* the last one was none */
+void ngx_http_fcchat_rate_none(ngx_shm_zone_t *zone, uint64_t key);
 
 /* what was taken was not needed */
 void ngx_http_fcchat_rate_give(ngx_shm_zone_t *zone, uint64_t key,

@@ -552,10 +552,11 @@ int64_t ngx_http_fcchat_room_timeout(ngx_http_fcchat_room_t *room,
 /* seconds between two messages of a member; 0: no slow mode */
 int64_t ngx_http_fcchat_room_slow(ngx_http_fcchat_room_t *room);
 
-/* one more message in slow mode.  0: it may be sent; else ms until it may.
- * back(): it was not stored after all */
-ngx_msec_t ngx_http_fcchat_slow_take(ngx_http_fcchat_room_t *room,
-    int64_t user_id);
+/* one more message in slow mode, by the hash of its cid.  NGX_OK: it may be
+ * sent; NGX_DONE: as well, as it is the last one again; NGX_BUSY: *wait is the
+ * time (ms) until it may.  back(): what was NGX_OK was not stored after all */
+ngx_int_t ngx_http_fcchat_slow_take(ngx_http_fcchat_room_t *room,
+    int64_t user_id, uint64_t cid, ngx_msec_t *wait);
 void ngx_http_fcchat_slow_back(ngx_http_fcchat_room_t *room, int64_t user_id);
 void ngx_http_fcchat_slow_said(ngx_http_fcchat_room_t *room, fcc_event_t *e);
 

@@ -730,21 +730,21 @@ ngx_http_fcchat_room_slow(ngx_http_fcchat_room_t *room)
 }
 
 
-ngx_msec_t
-ngx_http_fcchat_slow_take(ngx_http_fcchat_room_t *room, int64_t user_id)
+ngx_int_t
+ngx_http_fcchat_slow_take(ngx_http_fcchat_room_t *room, int64_t user_id,
+    uint64_t cid, ngx_msec_t *wait)
 {
-    fcc_rate_t  rate;
+    int64_t  slow;
 
-    rate.interval = ngx_http_fcchat_room_slow(room) * 1000000;
-    rate.burst = 1;
+    slow = ngx_http_fcchat_room_slow(room);
 
-    if (rate.interval == 0 || room->hub->zone == NULL) {
-        return 0;
+    if (slow == 0 || room->hub->zone == NULL) {
+        return NGX_OK;
     }
 
-    return ngx_http_fcchat_rate_take(room->hub->zone,
+    return ngx_http_fcchat_rate_next(room->hub->zone,
                                      ngx_http_fcchat_slow_key(room, user_id),
-                                     NGX_HTTP_FCCHAT_RATE_MESSAGE, &rate);
+                                     cid, slow * 1000, wait);
 }
 
 
@@ -752,9 +752,8 @@ void
 ngx_http_fcchat_slow_back(ngx_http_fcchat_room_t *room, int64_t user_id)
 {
     if (ngx_http_fcchat_room_slow(room) && room->hub->zone) {
-        ngx_http_fcchat_rate_set(room->hub->zone,
-                                 ngx_http_fcchat_slow_key(room, user_id),
-                                 NGX_HTTP_FCCHAT_RATE_MESSAGE, 0);
+        ngx_http_fcchat_rate_none(room->hub->zone,
+                                  ngx_http_fcchat_slow_key(room, user_id));
     }
 }
 
@@ -764,7 +763,7 @@ ngx_http_fcchat_slow_back(ngx_http_fcchat_room_t *room, int64_t user_id)
 void
 ngx_http_fcchat_slow_said(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 {
-    int64_t  slow, left;
+    int64_t  slow, ago;
 
     slow = ngx_http_fcchat_room_slow(room);
 
@@ -772,12 +771,14 @@ ngx_http_fcchat_slow_said(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         return;
     }
 
-    left = e->at + slow * 1000 - ngx_http_fcchat_rules_now();
+    /* the database's clock may be ahead */
 
-    if (left > 0 && left <= slow * 1000) {
-        ngx_http_fcchat_rate_set(room->hub->zone,
-                                 ngx_http_fcchat_slow_key(room, e->user_id),
-                                 NGX_HTTP_FCCHAT_RATE_MESSAGE, left);
+    ago = ngx_max(ngx_http_fcchat_rules_now() - e->at, 0);
+
+    if (ago < slow * 1000) {
+        ngx_http_fcchat_rate_last(room->hub->zone,
+                                  ngx_http_fcchat_slow_key(room, e->user_id),
+                                  ago);
     }
 }
 
