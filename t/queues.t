@@ -25,13 +25,13 @@ use FC::Crowd;
 use FC::Metrics;
 use FC::Queries;
 use FC::Site;
-use FC::Util qw/ slow wait_for workers /;
+use FC::Util qw/ log_lines slow wait_for workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(31);
 
 # servers that end each connection at once, and note when that was
 
@@ -92,6 +92,7 @@ hold();
 bus();
 stores();
 connects();
+heads();
 lingered();
 
 is(join(' ', workers($t)), $worker, 'one worker all the time');
@@ -514,4 +515,48 @@ sub connects {
     waitpid $_, 0 for @servers;
 
     return;
+}
+
+
+# Heads are asked for each second, and while Redis is away each 100 to 250 ms.
+
+sub heads {
+    my $ws = enter('alice', 'hold');
+
+    cmp_ok(abs(1 - every(4)), '<', 0.3, 'heads are asked for each second');
+    $redis->stop();
+    wait_for(sub { log_lines($t, qr/fcchat redis .* is lost/) });
+
+    my $interval = every(12);
+
+    ok($interval > 0.1 && $interval < 0.25 * slow(),
+       "each $interval s while Redis is away");
+    $redis->start();
+    wait_for(sub { subscribers('linger') });
+    $ws->drop();
+
+    return;
+}
+
+
+# The median of the time between so many of these questions.
+
+sub every {
+    my ($n) = @_;
+
+    my $re = qr/^\S+ (\d+):(\d+):(\S+) .*fcchat_head WHERE room_id = ANY/m;
+    my @at;
+
+    $queries->since();
+    wait_for(sub {
+        my $log = $queries->log();
+
+        @at = ();
+        push @at, $1 * 3600 + $2 * 60 + $3 while $log =~ /$re/g;
+        return @at > $n;
+    }, 20);
+
+    my @took = sort { $a <=> $b } map { $at[$_] - $at[$_ - 1] } 1 .. $#at;
+
+    return $took[$#took / 2] // 0;
 }
