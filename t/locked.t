@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(15);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(17);
 
 # without Redis, so that delivery asks PostgreSQL, too
 
@@ -94,6 +94,16 @@ $eve->send_json({ type => 'message', text => 'meanwhile', cid => 'c2' });
 is($eve->recv_until(sub { $_[0]{type} eq 'ack' })->{seq}, 2, 'then it is said');
 is($ed->recv_until(\&message)->{text}, 'meanwhile', 'and read');
 is(east($east[1])->status(), 101, 'new viewers get in');
+
+# a reaction waits for its table, for a while
+
+$lock = FC::Crowd->lock($pg, 'east.streaming_streamreaction');
+@lines = log_lines($t, qr/55P03/);
+$eve->send_json({ type => 'reaction', stamp_id => 1 });
+ok(wait_for(sub { log_lines($t, qr/55P03/) >= @lines + 2 }), 'it is locked');
+$lock->release();
+ok(wait_for(sub { $pg->sql('select count(*) from east.streaming_streamreaction')
+                  == 1 }), 'a reaction is stored then');
 
 # what waits for a lock when the worker leaves goes with it
 

@@ -537,8 +537,8 @@ ngx_int_t ngx_http_fcchat_store_write(ngx_http_fcchat_store_t *store,
 /*
  * A reaction for streaming_streamreaction, in batches, not acknowledged: may
  * lose what a crash of the worker finds in the queue (at most
- * NGX_HTTP_FCCHAT_STORE_REACT_TICK plus one round trip).  NGX_BUSY when the
- * queue is full.
+ * NGX_HTTP_FCCHAT_STORE_REACT_TICK plus one round trip), and what PostgreSQL
+ * could not store for 25 of these ticks.  NGX_BUSY when the queue is full.
  */
 ngx_int_t ngx_http_fcchat_store_reaction(ngx_http_fcchat_store_t *store,
     ngx_str_t *schema, int64_t stream_id, int64_t user_id, int64_t stamp_id);

@@ -3,9 +3,11 @@
  * Reactions on their way to streaming_streamreaction, in batches by schema.
  *
  * Nobody waits for them, so they are given at most once: what the server
- * refused or may have stored is dropped, only what was never sent waits for the
- * server.  They go by the lane of the look-ups, so that messages do not wait
- * behind them, and without a flush to disk of their own.
+ * refused or may have stored is dropped.  What was never sent waits for the
+ * server, and what it could not store now, since its table is locked, is tried
+ * again for some seconds, without making others wait for that lock.  They go by
+ * the lane of the look-ups, so that messages do not wait behind them, and
+ * without a flush to disk of their own.
  *
  * A group is what one schema has.  group->rows gathers; with a tick they become
  * group->sent, which stays until its job says that it was sent.
@@ -16,7 +18,9 @@
 
 
 #define NGX_HTTP_FCCHAT_STORE_REACT_ROWS   64       /* room at first */
-#define NGX_HTTP_FCCHAT_STORE_REACT_TRIES  25       /* of an exiting worker */
+
+/* ticks, of a worker that exits or for a table that is locked */
+#define NGX_HTTP_FCCHAT_STORE_REACT_TRIES  25
 
 
 typedef struct {
@@ -44,6 +48,7 @@ typedef struct {
     ngx_http_fcchat_store_reactions_t
                                    sent;
     ngx_uint_t                     tries;
+    unsigned                       locked:1;    /* sent could not be stored */
     ngx_str_t                      schema;
     u_char                         name[NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX];
 } ngx_http_fcchat_store_group_t;
@@ -239,6 +244,7 @@ ngx_http_fcchat_store_group_drop(ngx_http_fcchat_store_group_t *group)
     ngx_memzero(&group->sent, sizeof(ngx_http_fcchat_store_reactions_t));
 
     group->tries = 0;
+    group->locked = 0;
 }
 
 
@@ -287,7 +293,9 @@ ngx_http_fcchat_store_group_send(ngx_http_fcchat_store_group_t *group)
         ngx_memzero(&group->rows, sizeof(ngx_http_fcchat_store_reactions_t));
     }
 
-    if (ngx_exiting && ++group->tries > NGX_HTTP_FCCHAT_STORE_REACT_TRIES) {
+    if ((ngx_exiting || group->locked)
+        && ++group->tries > NGX_HTTP_FCCHAT_STORE_REACT_TRIES)
+    {
         ngx_http_fcchat_store_group_drop(group);
         return;
     }
@@ -295,6 +303,10 @@ ngx_http_fcchat_store_group_send(ngx_http_fcchat_store_group_t *group)
     job = ngx_http_fcchat_store_group_job(group);
     if (job == NULL) {
         return;
+    }
+
+    if (group->locked) {
+        ngx_http_fcchat_store_hurry(job, NGX_HTTP_FCCHAT_STORE_LOCK_NEXT);
     }
 
     job->handler = ngx_http_fcchat_store_group_done;
@@ -387,12 +399,14 @@ static void
 ngx_http_fcchat_store_group_done(ngx_http_fcchat_pg_job_t *job)
 {
     ngx_http_fcchat_store_t        *store;
+    ngx_http_fcchat_store_fate_e    fate;
     ngx_http_fcchat_store_group_t  *group;
 
     group = job->data;
     group->job = NULL;
 
     store = group->store;
+    fate = NGX_HTTP_FCCHAT_STORE_ROW;
 
     if (ngx_http_fcchat_store_query(store, NGX_HTTP_FCCHAT_STORE_Q_REACTION)
         == NULL
@@ -401,13 +415,22 @@ ngx_http_fcchat_store_group_done(ngx_http_fcchat_pg_job_t *job)
                                               job)
            != NGX_OK)
     {
-        (void) ngx_http_fcchat_store_fate(store, job, &group->schema,
+        fate = ngx_http_fcchat_store_fate(store, job, &group->schema,
                                           NGX_HTTP_FCCHAT_STORE_FILE);
     }
 
-    if (job->status != NGX_HTTP_FCCHAT_PG_UNAVAILABLE) {
-        ngx_http_fcchat_store_group_drop(group);
+    if (job->status == NGX_HTTP_FCCHAT_PG_UNAVAILABLE) {
+        return;
     }
+
+    if (job->status == NGX_HTTP_FCCHAT_PG_FAILED
+        && fate == NGX_HTTP_FCCHAT_STORE_LATER)
+    {
+        group->locked = 1;
+        return;
+    }
+
+    ngx_http_fcchat_store_group_drop(group);
 }
 
 
