@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(30);
 
 my $site = FC::Site->new($t, more => <<'EOF');
         location /cdn/ {
@@ -113,6 +113,20 @@ is_deeply(wait_for(sub {
 }), { type => 'reaction', username => 'alice', stamp_id => 20,
       stamp_name => ':late:', stamp_image_url => '/l.svg' }, 'a late stamp');
 is($queries->count($STAMPS), 1, 'the table was read again');
+
+# one that is drawn anew, and one that is taken away
+
+$pg->sql("update chat_chatstamp set image = '/new.svg' where id = 20");
+ok(wait_for(sub { react($old, 20)->{stamp_image_url} eq '/new.svg' }, 20, 0.2),
+   'another image');
+$pg->sql('set session_replication_role = replica;'
+         . ' delete from chat_chatstamp where id = 20');
+ok(wait_for(sub { (react($old, 20)->{code} // '') eq 'unknown_stamp' }, 20,
+            0.2), 'it is gone');
+$queries->since();
+react($old, 1 + $_ % 6) for 1 .. 12;
+cmp_ok($queries->count($STAMPS), '<=', 1, 'the table is read now and then');
+$new->recv_all(0.3);
 
 # one that is none; the socket lives, and the table is not read each time
 

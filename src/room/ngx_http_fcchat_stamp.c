@@ -4,8 +4,10 @@
  *
  * A table is read when its schema is first asked for, and again when a stamp
  * is missing, once a second at most, so that a stream of unknown ids costs
- * nothing. Who waits is called when the answer comes; the tables die with the
- * hub, and their questions are forgotten then.
+ * nothing.  One that is in use is read anew every few seconds, or what the site
+ * takes away or draws anew would stay as it was; nobody waits for that.
+ * Who waits is called when the answer comes; the tables die with the hub, and
+ * their questions are forgotten then.
  */
 
 
@@ -16,6 +18,7 @@
 
 
 #define NGX_HTTP_FCCHAT_STAMPS_FRESH  1000      /* ms */
+#define NGX_HTTP_FCCHAT_STAMPS_OLD    5000      /* ms */
 
 
 typedef struct {
@@ -34,6 +37,7 @@ typedef struct {
     ngx_uint_t                    n;
     ngx_uint_t                    loaded;
     ngx_msec_t                    read;
+    ngx_msec_t                    asked;        /* the last time */
     ngx_http_fcchat_store_ask_t  *ask;
     ngx_queue_t                   waiters;
     ngx_uint_t                    nwaiters;
@@ -42,6 +46,7 @@ typedef struct {
 
 static ngx_http_fcchat_stamps_t *ngx_http_fcchat_stamps_get(
     ngx_http_fcchat_hub_t *hub, ngx_str_t *schema, ngx_uint_t create);
+static ngx_int_t ngx_http_fcchat_stamps_ask(ngx_http_fcchat_stamps_t *table);
 static void ngx_http_fcchat_stamps_read(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static ngx_int_t ngx_http_fcchat_stamps_keep(ngx_http_fcchat_stamps_t *table,
@@ -64,6 +69,14 @@ ngx_http_fcchat_stamp_find(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
     table = ngx_http_fcchat_stamps_get(hub, schema, 0);
     if (table == NULL) {
         return NULL;
+    }
+
+    if (table->loaded
+        && ngx_current_msec - table->asked >= NGX_HTTP_FCCHAT_STAMPS_OLD)
+    {
+        /* when it can't be asked, what there is stands */
+
+        (void) ngx_http_fcchat_stamps_ask(table);
     }
 
     for (i = 0; i < table->n; i++) {
@@ -100,14 +113,9 @@ ngx_http_fcchat_stamp_wait(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
         return NGX_ERROR;
     }
 
-    if (table->ask == NULL) {
-        table->ask = ngx_http_fcchat_store_stamps(hub->store, &table->schema,
-                                                  ngx_http_fcchat_stamps_read,
-                                                  table);
-        if (table->ask == NULL) {
-            ngx_free(w);
-            return NGX_DECLINED;
-        }
+    if (ngx_http_fcchat_stamps_ask(table) != NGX_OK) {
+        ngx_free(w);
+        return NGX_DECLINED;
     }
 
     w->ready = ready;
@@ -159,6 +167,21 @@ ngx_http_fcchat_stamps_get(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
     ngx_queue_insert_tail(&hub->stamps, &table->queue);
 
     return table;
+}
+
+
+static ngx_int_t
+ngx_http_fcchat_stamps_ask(ngx_http_fcchat_stamps_t *table)
+{
+    if (table->ask == NULL) {
+        table->asked = ngx_current_msec;
+        table->ask = ngx_http_fcchat_store_stamps(table->hub->store,
+                                                  &table->schema,
+                                                  ngx_http_fcchat_stamps_read,
+                                                  table);
+    }
+
+    return table->ask ? NGX_OK : NGX_ERROR;
 }
 
 
