@@ -28,6 +28,7 @@ my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(71);
 
 my $site = FC::Site->new($t, pg => { private => 1 }, server => <<'EOF',
         fcchat_origin any;
+        fcchat_session_cache 10m;
         fcchat_tenant domain;
         fcchat_tenant_tables customers_domain customers_client;
 EOF
