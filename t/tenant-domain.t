@@ -24,11 +24,10 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(71);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(72);
 
 my $site = FC::Site->new($t, pg => { private => 1 }, server => <<'EOF',
         fcchat_origin any;
-        fcchat_session_cache 10m;
         fcchat_tenant domain;
         fcchat_tenant_tables customers_domain customers_client;
 EOF
@@ -322,9 +321,14 @@ $pg->sql("update public.customers_domain set tenant_id = 2"
 is(who('e.test', path => '/fresh/stream_1/'), 'bill', 'moved');
 is(who('e.test'), 'bill', 'everywhere');
 
-# PostgreSQL goes away: what was known stands, expired or not
+# PostgreSQL goes away: what was known stands, expired or not.  A room is
+# believed for 5 seconds, which begin now.
 
-$pg->stop();
+$queries->since();
+ok(wait_for(sub { who('w.test');
+                  $queries->count(qr/fcchat_room/) }, 10),
+   'the room is asked for again');
+$pg->stop('immediate');
 is(who('w.test'), 'bill', 'away: cached');
 is(who('e.test', path => '/fresh/stream_1/'), 'bill', 'away: expired');
 is(who('new.test'), $AWAY, 'away: unknown');
