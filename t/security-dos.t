@@ -26,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(42);
+my $t = Test::Nginx->new()->has(qw/http realip rewrite/)->plan(43);
 
 my $off = 'fcchat_rate off; fcchat_reaction_rate off;'
           . ' fcchat_connections user=off ip=off;';
@@ -57,9 +57,12 @@ my $queries = FC::Queries->new($site->pg());
 my $session = qr/django_session/;
 
 $site->django->user($_, is_staff => $_ eq 'mod' ? 1 : 0)
-    for qw/ alice bob mod /;
-$site->cookie($_) for qw/ alice bob mod /;
+    for qw/ alice bob mod owner /;
+$site->cookie($_) for qw/ alice bob mod owner /;
 $site->django->room('stream_1');
+$site->pg->sql('alter table streaming_stream add column user_id integer;'
+               . ' update streaming_stream set user_id = (select id'
+               . " from accounts_user where username = 'owner')");
 $t->run();
 
 my ($worker) = @{wait_for(sub { my @w = workers($t); @w && \@w })};
@@ -222,6 +225,8 @@ is(resumed('alice', 5), 'nothing', 'S34: with nothing missed it costs nothing');
 is(resumed('bob', 3), 'm4', 'S34: of another user');
 is(join(' ', map { resumed('mod', 0) } 1 .. 5), 'm1 m1 m1 m1 m1',
    'S34: moderators are free');
+is(join(' ', map { resumed('owner', 0) } 1 .. 5), 'm1 m1 m1 m1 m1',
+   'S34: the owner, too');
 
 $ws = $site->join('bob', protocol => 'fcchat.v1');
 $ws->recv_json();

@@ -40,7 +40,7 @@ ngx_http_fcchat_history_wait(ngx_http_fcchat_session_t *s)
     uint64_t  key;
 
     if (s->conf->history_rate == NULL
-        || ngx_strcmp(s->author.role.data, "moderator") == 0)
+        || (s->author.id && ngx_strcmp(s->author.role.data, "member") != 0))
     {
         return 0;
     }
