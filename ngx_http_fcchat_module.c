@@ -435,7 +435,7 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       ngx_http_fcchat_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fcchat_loc_conf_t, ping),
-      NULL },
+      &ngx_http_fcchat_time_post },
 
     /* and before it is closed */
     { ngx_string("fcchat_timeout"),

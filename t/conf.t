@@ -20,7 +20,7 @@ use FC::Util;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(394);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(395);
 
 my $d = $t->testdir();
 
@@ -107,8 +107,8 @@ for my $name (qw/ fcchat_ping fcchat_timeout fcchat_session_cache
     right("$name 90s");
 }
 
-wrong('fcchat_handshake_timeout 0',
-      '"fcchat_handshake_timeout" directive must have a time above zero');
+wrong("$_ 0", qq("$_" directive must have a time above zero))
+    for qw/ fcchat_handshake_timeout fcchat_ping /;
 
 right('fcchat_redis_secret_file sealed sealed');
 right('fcchat_redis_secret_file enough', 'a secret of 16');
