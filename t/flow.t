@@ -25,12 +25,18 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(17);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(19);
 
 my $site = FC::Site->new($t, location => 'fcchat_message_length 16384;',
                          http => 'error_log %%TESTDIR%%/error.log info;',
                          server => 'listen 127.0.0.1:8082 sndbuf=16k '
-                                   . 'rcvbuf=16k;');
+                                   . 'rcvbuf=16k;', more => <<'EOF');
+        location /brief/ {
+            fcchat;
+            fcchat_ping 500ms;
+            fcchat_timeout 1s;
+        }
+EOF
 my $pg = $site->pg;
 
 $site->django->user($_) for qw/ alice bob /;
@@ -110,6 +116,26 @@ is(scalar(grep { $_->{type} eq 'error' } @{$flood->{others}}), 0,
    'nor refused');
 
 $flood->drop();
+
+# Meanwhile the time of a message that is not finished stands still, too.
+
+my @brief = map { $site->join('alice', path => '/brief/stream_2/',
+                              protocol => 'fcchat.v1', auto_pong => 0) } 1, 2;
+
+$lock = FC::Crowd->lock($pg, 'fcchat_head');
+
+my @whole = map { FC::WS::frame(payload => FC::WS::json()->encode(
+                  { type => 'message', text => $_, cid => "b$_" })) } 1 .. 65;
+my $rest = substr $whole[64], 9, length $whole[64], '';
+
+$brief[0]->send_raw(join '', @whole);
+$brief[1]->send_ping('from now on');
+is(($brief[1]->recv_close())[0], 4012, 'so much time');
+$lock->release();
+$brief[0]->send_raw($rest);
+ok($brief[0]->recv_until(sub { $_[0]{type} eq 'ack' && $_[0]{cid} eq 'b65' }),
+   'is not what it took');
+$_->drop() for @brief;
 
 # The queue of a worker holds 1 MiB.  What does not fit is refused at once, and
 # can be said again; what fits is stored, in order.

@@ -469,6 +469,16 @@ ngx_http_fcchat_command_pending(ngx_http_fcchat_session_t *s)
 }
 
 
+void
+ngx_http_fcchat_session_resume(ngx_http_fcchat_session_t *s)
+{
+    if (s->paused && s->pending < NGX_HTTP_FCCHAT_PENDING_MAX / 2) {
+        s->paused = 0;
+        ngx_post_event(s->member.connection->read, &ngx_posted_events);
+    }
+}
+
+
 static void
 ngx_http_fcchat_command_done(void *session, ngx_http_fcchat_outcome_t *o)
 {

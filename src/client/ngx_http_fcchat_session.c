@@ -454,16 +454,6 @@ ngx_http_fcchat_session_recv(ngx_http_fcchat_session_t *s)
 }
 
 
-void
-ngx_http_fcchat_session_resume(ngx_http_fcchat_session_t *s)
-{
-    if (s->paused && s->pending < NGX_HTTP_FCCHAT_PENDING_MAX / 2) {
-        s->paused = 0;
-        ngx_post_event(s->member.connection->read, &ngx_posted_events);
-    }
-}
-
-
 static void
 ngx_http_fcchat_session_write(ngx_event_t *wev)
 {
@@ -739,16 +729,21 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
 
     partial = ngx_min(s->conf->timeout, NGX_HTTP_FCCHAT_PARTIAL_TIME);
 
+    /* what is not read because too much is under way is not silence, and not
+     * left unfinished */
+
+    if (s->paused) {
+        s->last = ngx_current_msec;
+
+        if (s->partial) {
+            s->input->began = ngx_current_msec;
+        }
+    }
+
     if (s->partial && ngx_current_msec - s->input->began >= partial)
     {
         ngx_http_fcchat_session_close(s, FCC_WS_POLICY, "unfinished message");
         return;
-    }
-
-    /* what is not read because too much is under way is not silence */
-
-    if (s->paused) {
-        s->last = ngx_current_msec;
     }
 
     idle = ngx_current_msec - s->last;
