@@ -48,7 +48,7 @@ static void ngx_http_fcchat_hub_poll(ngx_event_t *ev);
 static ngx_uint_t ngx_http_fcchat_hub_polling(ngx_http_fcchat_hub_t *hub,
     ngx_str_t *schema);
 static ngx_int_t ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
-    ngx_http_fcchat_room_t *first);
+    ngx_http_fcchat_room_t *first, ngx_queue_t **rest);
 static void ngx_http_fcchat_hub_heads(void *data,
     ngx_http_fcchat_store_answer_t *answer);
 static ngx_uint_t ngx_http_fcchat_hub_hash(u_char *p, size_t len,
@@ -584,11 +584,12 @@ ngx_http_fcchat_hub_poll_soon(ngx_http_fcchat_hub_t *hub)
 static void
 ngx_http_fcchat_hub_poll(ngx_event_t *ev)
 {
-    ngx_queue_t             *q;
+    ngx_queue_t             *q, *rest;
     ngx_http_fcchat_hub_t   *hub;
     ngx_http_fcchat_room_t  *room;
 
     hub = ev->data;
+    rest = NULL;
 
     for (q = ngx_queue_head(&hub->all);
          q != ngx_queue_sentinel(&hub->all);
@@ -600,9 +601,19 @@ ngx_http_fcchat_hub_poll(ngx_event_t *ev)
             continue;
         }
 
-        if (ngx_http_fcchat_hub_ask(hub, room) != NGX_OK) {
+        if (ngx_http_fcchat_hub_ask(hub, room, &rest) != NGX_OK) {
             return;
         }
+    }
+
+    /*
+     * whom a question had no place for comes first the next time: all are stale
+     * again by then if PostgreSQL takes longer than a tick
+     */
+
+    if (rest) {
+        ngx_queue_remove(&hub->all);
+        ngx_queue_insert_tail(rest, &hub->all);
     }
 }
 
@@ -632,11 +643,11 @@ ngx_http_fcchat_hub_polling(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema)
 }
 
 
-/* asks for the stale rooms of one schema */
+/* asks for the stale rooms of one schema; rest: where a full question ends */
 
 static ngx_int_t
 ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
-    ngx_http_fcchat_room_t *first)
+    ngx_http_fcchat_room_t *first, ngx_queue_t **rest)
 {
     int64_t                 *ids;
     ngx_uint_t               n;
@@ -682,6 +693,10 @@ ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
                                             ngx_http_fcchat_hub_heads, poll);
     if (poll->ask == NULL) {
         goto failed;
+    }
+
+    if (q != ngx_queue_sentinel(&hub->all)) {
+        *rest = q;
     }
 
     ngx_free(ids);
