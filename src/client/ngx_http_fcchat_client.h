@@ -503,6 +503,13 @@ ngx_http_fcchat_worker_t *ngx_http_fcchat_worker_create(
 /* at exit: says goodbye to whoever is left and frees all */
 void ngx_http_fcchat_worker_destroy(ngx_http_fcchat_worker_t *worker);
 
+/*
+ * Sends what session_reply() has given the session, if anything, without
+ * waiting for the end of the turn.  A session that only waited for that to be
+ * sent is freed by it.
+ */
+void ngx_http_fcchat_worker_flush_session(ngx_http_fcchat_session_t *s);
+
 
 /* ---- the way in ---- */
 

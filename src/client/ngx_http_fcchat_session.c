@@ -759,6 +759,10 @@ ngx_http_fcchat_session_tick(ngx_http_fcchat_session_t *s)
     if (idle >= s->conf->ping && !s->pinged) {
         s->pinged = 1;
         ngx_http_fcchat_session_reply(s, FCC_WS_PING, NULL, 0);
+
+        /* it waits for nothing else, and many of them are due at once */
+
+        ngx_http_fcchat_worker_flush_session(s);
     }
 
     /* the pong of a ping is not waited for: by the next one it has come */

@@ -277,18 +277,29 @@ ngx_http_fcchat_worker_flush(ngx_event_t *ev)
         q = ngx_queue_head(&worker->replies);
         s = ngx_queue_data(q, ngx_http_fcchat_session_t, reply);
 
-        ngx_queue_remove(q);
-        s->in_reply = 0;
+        ngx_http_fcchat_worker_flush_session(s);
+    }
+}
 
-        (void) ngx_http_fcchat_member_flush(&s->member);
 
-        /* in state leaving, the end may be what was waited for */
+void
+ngx_http_fcchat_worker_flush_session(ngx_http_fcchat_session_t *s)
+{
+    if (!s->in_reply) {
+        return;
+    }
 
-        if (s->state == NGX_HTTP_FCCHAT_LEAVING
-            && ngx_http_fcchat_member_idle(&s->member)
-            && !s->in_todo)
-        {
-            ngx_http_fcchat_session_finish(s, s->code);
-        }
+    ngx_queue_remove(&s->reply);
+    s->in_reply = 0;
+
+    (void) ngx_http_fcchat_member_flush(&s->member);
+
+    /* in state leaving, the end may be what was waited for */
+
+    if (s->state == NGX_HTTP_FCCHAT_LEAVING
+        && ngx_http_fcchat_member_idle(&s->member)
+        && !s->in_todo)
+    {
+        ngx_http_fcchat_session_finish(s, s->code);
     }
 }
