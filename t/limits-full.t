@@ -15,12 +15,12 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 use Test::Nginx;
 
 use FC::Site;
-use FC::Util qw/ wait_for /;
+use FC::Util qw/ log_lines wait_for /;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(9);
+my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(11);
 
 # the smallest there are: 8 pages each for the buckets and for the sockets
 
@@ -37,11 +37,15 @@ my @cookies = $site->django->sessions($n, 'many');
 
 $t->run();
 
+my $start = time();
+
 # each has a place for the user and one for the address
 
 my @ws = map { come($_) } 0 .. $n - 1;
 
 is((grep { $_->status() != 101 } @ws), 0, "$n users come");
+ok(scalar(log_lines($t, qr/fcchat_zone is too small/)),
+   'some are not counted, which is told');
 
 # places of some sets are taken, of most are not
 
@@ -68,6 +72,8 @@ my $one;
 
 ok(wait_for(sub { $one = come(0); $one->status() == 101 }), 'all are gone');
 is(come(0)->status(), 429, 'and one is counted');
+cmp_ok(log_lines($t, qr/fcchat_zone is too small/), '<=',
+       1 + (time() - $start) / 60, 'once a minute');
 
 
 sub come {

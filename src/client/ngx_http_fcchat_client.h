@@ -398,8 +398,11 @@ ngx_int_t ngx_http_fcchat_count_init(ngx_shm_zone_t *zone, void *data);
 /* at a worker's start: a former one may have had its pid */
 void ngx_http_fcchat_count_begin(ngx_shm_zone_t *zone);
 
-/* 0, and a sub() is due; else there are max of the key, and none is */
-ngx_uint_t ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key,
+/*
+ * NGX_OK: a sub() is due.  NGX_BUSY: there are max of the key.  NGX_DECLINED:
+ * the zone has no place for one more, who is not counted.
+ */
+ngx_int_t ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key,
     ngx_uint_t max);
 
 void ngx_http_fcchat_count_sub(ngx_shm_zone_t *zone, uint64_t key);
@@ -493,6 +496,7 @@ struct ngx_http_fcchat_worker_s {
     ngx_uint_t                      ncaches;
 
     ngx_http_fcchat_seldom_t        audits[NGX_HTTP_FCCHAT_AUDITS];
+    ngx_http_fcchat_seldom_t        uncounted;
 };
 
 

@@ -101,10 +101,10 @@ ngx_http_fcchat_count_begin(ngx_shm_zone_t *zone)
 }
 
 
-ngx_uint_t
+ngx_int_t
 ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key, ngx_uint_t max)
 {
-    ngx_uint_t                 rc;
+    ngx_int_t                  rc;
     ngx_slab_pool_t           *shpool;
     ngx_http_fcchat_count_t   *set, *place;
     ngx_http_fcchat_counts_t  *counts;
@@ -112,7 +112,7 @@ ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key, ngx_uint_t max)
     counts = zone->data;
     set = counts->sets[key % counts->nsets];
     shpool = (ngx_slab_pool_t *) zone->shm.addr;
-    rc = 0;
+    rc = NGX_DECLINED;
 
     ngx_shmtx_lock(&shpool->mutex);
 
@@ -124,12 +124,13 @@ ngx_http_fcchat_count_add(ngx_shm_zone_t *zone, uint64_t key, ngx_uint_t max)
     }
 
     if (place && ngx_http_fcchat_count_sum(set, key) >= max) {
-        rc = max;
+        rc = NGX_BUSY;
 
     } else if (place) {
         place->key = key;
         place->pid = ngx_pid;
         place->n++;
+        rc = NGX_OK;
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -152,8 +153,6 @@ ngx_http_fcchat_count_sub(ngx_shm_zone_t *zone, uint64_t key)
 
     place = ngx_http_fcchat_count_place(counts->sets[key % counts->nsets],
                                         key);
-
-    /* one that came while its set was full was not counted */
 
     if (place && place->n) {
         place->n--;

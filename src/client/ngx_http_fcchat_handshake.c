@@ -31,6 +31,8 @@ static void ngx_http_fcchat_since(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_known(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_inside(ngx_http_fcchat_ctx_t *ctx);
 static ngx_int_t ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx);
+static ngx_int_t ngx_http_fcchat_count_one(ngx_http_fcchat_ctx_t *ctx,
+    uint64_t key, ngx_uint_t max, uint64_t *counted);
 static ngx_int_t ngx_http_fcchat_decline(ngx_http_fcchat_ctx_t *ctx,
     ngx_uint_t status, const char *text);
 
@@ -286,30 +288,61 @@ ngx_http_fcchat_inside(ngx_http_fcchat_ctx_t *ctx)
 static ngx_int_t
 ngx_http_fcchat_count(ngx_http_fcchat_ctx_t *ctx)
 {
-    uint64_t         key;
-    ngx_shm_zone_t  *zone;
-
-    zone = ctx->worker->conf->counts;
+    uint64_t  key;
 
     if (ctx->conf->addr_max) {
         key = ctx->auth.from;
 
-        if (ngx_http_fcchat_count_add(zone, key, ctx->conf->addr_max)) {
+        if (ngx_http_fcchat_count_one(ctx, key, ctx->conf->addr_max,
+                                      &ctx->counted.addr)
+            != NGX_OK)
+        {
             return NGX_BUSY;
         }
-
-        ctx->counted.addr = key;
     }
 
     if (ctx->conf->user_max && ctx->user.id) {
         key = ngx_http_fcchat_user_key(ctx->hub, &ctx->schema, ctx->user.id);
 
-        if (ngx_http_fcchat_count_add(zone, key, ctx->conf->user_max)) {
-            ngx_http_fcchat_uncount(zone, &ctx->counted);
+        if (ngx_http_fcchat_count_one(ctx, key, ctx->conf->user_max,
+                                      &ctx->counted.user)
+            != NGX_OK)
+        {
+            ngx_http_fcchat_uncount(ctx->worker->conf->counts, &ctx->counted);
             return NGX_BUSY;
         }
+    }
 
-        ctx->counted.user = key;
+    return NGX_OK;
+}
+
+
+/* whom a zone that is too small has no place for, is let in */
+
+static ngx_int_t
+ngx_http_fcchat_count_one(ngx_http_fcchat_ctx_t *ctx, uint64_t key,
+    ngx_uint_t max, uint64_t *counted)
+{
+    ngx_int_t    rc;
+    const char  *end;
+
+    rc = ngx_http_fcchat_count_add(ctx->worker->conf->counts, key, max);
+
+    if (rc == NGX_BUSY) {
+        return NGX_BUSY;
+    }
+
+    if (rc == NGX_OK) {
+        *counted = key;
+        return NGX_OK;
+    }
+
+    end = ngx_http_fcchat_net_seldom(&ctx->worker->uncounted, 60);
+
+    if (end) {
+        ngx_log_error(NGX_LOG_WARN, ctx->worker->log, 0,
+                      "fcchat_zone is too small: a socket is let in without "
+                      "being counted%s", end);
     }
 
     return NGX_OK;
