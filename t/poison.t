@@ -68,6 +68,8 @@ wait_for(sub { FC::Crowd->blocked($pg) });
 $_->send_ping('all') for @senders;
 is(scalar(grep { pong($_) } @senders), 4, 'all is read');
 
+my $from = time();
+
 $queries->since();
 $lock->release();
 
@@ -110,7 +112,7 @@ is(join(', ', @wrong), '', 'each is told what became of its own');
 # four among 240: a few halvings each, not a transaction for each message
 
 cmp_ok($tried, '<=', 48, "found by halving: $tried transactions");
-cmp_ok(scalar(log_lines($t, qr/refused a value/)), '<=', 3,
+cmp_ok(scalar(log_lines($t, qr/refused a value/)), '<=', time() - $from + 2,
        'a line a second in the log, at most');
 
 
