@@ -25,7 +25,10 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 4 + 7 + 2);
 
-my $c = Checker->new($t, rate => 5, readers => 0, old => 0, others => 0);
+# no moderator, whose pages of the history are asked for by the same query
+
+my $c = Checker->new($t, rate => 5, readers => 0, old => 0, others => 0,
+                     moderates => '');
 my $n = $c->many(1000);
 my $queries = FC::Queries->new($c->site->pg);
 
