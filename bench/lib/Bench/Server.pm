@@ -342,6 +342,8 @@ events {
 http {
     access_log  off;
 
+    connection_pool_size  384;
+
     client_body_temp_path  $dir/body;
     proxy_temp_path        $dir/proxy;
     fastcgi_temp_path      $dir/fastcgi;
