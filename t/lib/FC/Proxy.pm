@@ -9,6 +9,8 @@ package FC::Proxy;
 #     $proxy->cut;                        # closes all connections, at once
 #     $proxy->refuse(1);                  # closes new ones as they come
 #     $proxy->set(delay => 0.5);          # seconds, both ways
+#     $proxy->set(flush => 1, ...);       # the filter is called once more, for
+#                                         # what it has kept, with no bytes
 #
 # With filter => sub { my ($way, $bytes, $state, $set) = @_; ... } each piece
 # read is handed to the filter, in the proxy's own process; $way is "up" (to
@@ -177,6 +179,11 @@ sub loop {
                         drop($_, \%pairs) for @all;
                     }
 
+                    if (delete $set{flush}) {
+                        my @all = values %pairs;
+                        pass($_, '', \%pairs, \%set, \%o) for @all;
+                    }
+
                     FC::Proxy::tell('ok');
                 }
 
@@ -231,6 +238,15 @@ sub pump {
         drop($side, $pairs);
         return;
     }
+
+    pass($side, $bytes, $pairs, $set, $o);
+
+    return;
+}
+
+
+sub pass {
+    my ($side, $bytes, $pairs, $set, $o) = @_;
 
     my @pieces = $o->{filter}
                  ? $o->{filter}->($side->{way}, $bytes, $side->{state}, $set)
