@@ -52,6 +52,7 @@ struct ngx_http_fcchat_store_retain_s {
     ngx_rbtree_node_t               sentinel;
     ngx_queue_t                     schemas;
     ngx_uint_t                      n;
+    ngx_uint_t                      full;       /* one had no place */
 
     ngx_queue_t                    *at;         /* the schema of this round */
     ngx_uint_t                      list;       /* of conf->tenants */
@@ -183,7 +184,7 @@ ngx_http_fcchat_store_retain_add(ngx_http_fcchat_store_t *store,
 
     retain = store->retain;
 
-    if (retain == NULL || retain->n >= NGX_HTTP_FCCHAT_RETAIN_SCHEMAS) {
+    if (retain == NULL) {
         return;
     }
 
@@ -192,6 +193,18 @@ ngx_http_fcchat_store_retain_add(ngx_http_fcchat_store_t *store,
     if (ngx_str_rbtree_lookup(&retain->names, name, hash)
         || ngx_http_fcchat_store_ident(ident, name) == NULL)
     {
+        return;
+    }
+
+    if (retain->n == NGX_HTTP_FCCHAT_RETAIN_SCHEMAS) {
+
+        if (!retain->full) {
+            ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                          "fcchat_retention is for %ui schemas, \"%V\" and "
+                          "others beyond them keep all", retain->n, name);
+        }
+
+        retain->full = 1;
         return;
     }
 
@@ -386,9 +399,7 @@ ngx_http_fcchat_retain_listed(void *data,
         retain->after_len = 0;
     }
 
-    if (retain->after_len == 0
-        || retain->n >= NGX_HTTP_FCCHAT_RETAIN_SCHEMAS)
-    {
+    if (retain->after_len == 0 || retain->full) {
         retain->after_len = 0;
         retain->list++;
     }
