@@ -5,8 +5,9 @@
  * virtual machine whose host takes back what is not used.  The pages stay
  * mapped and there is no fault to count in here; all that can be seen is time.
  *
- *     touch SECONDS            prints the ns that a page takes after so long,
- *                              and what it takes at once
+ *     touch SECONDS            prints the ns that a page takes after so long
+ *     touch walk               walks through 300 MB until it is ended: with
+ *                              several, the host sees no memory idle
  */
 
 
@@ -15,14 +16,18 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 
 #define PAGES  4096
 #define PAGE   4096
+#define LINE   64
+#define WALK   (300 * 1024 * 1024)
 
 
+static int walk(void);
 static double touch(volatile char *p);
 static double now(void);
 
@@ -30,12 +35,15 @@ static double now(void);
 int
 main(int argc, char **argv)
 {
-    char    *p;
-    double   warm, cold;
+    char  *p;
 
     if (argc != 2) {
-        fputs("usage: touch SECONDS\n", stderr);
+        fputs("usage: touch SECONDS | walk\n", stderr);
         return 2;
+    }
+
+    if (strcmp(argv[1], "walk") == 0) {
+        return walk();
     }
 
     p = malloc((size_t) PAGES * PAGE);
@@ -44,16 +52,31 @@ main(int argc, char **argv)
     }
 
     (void) touch(p);
-    warm = touch(p);
-
     sleep((unsigned) atoi(argv[1]));
-    cold = touch(p);
-
-    printf("%.0f %.0f\n", cold, warm);
+    printf("%.0f\n", touch(p));
 
     free(p);
 
     return 0;
+}
+
+
+static int
+walk(void)
+{
+    size_t          i;
+    volatile char  *p;
+
+    p = malloc(WALK);
+    if (p == NULL) {
+        return 1;
+    }
+
+    for ( ;; ) {
+        for (i = 0; i < WALK; i += LINE) {
+            p[i]++;
+        }
+    }
 }
 
 
@@ -68,7 +91,7 @@ touch(volatile char *p)
     start = now();
 
     for (i = 0; i < PAGES; i++) {
-        p[(size_t) (i * 2477 % PAGES) * PAGE + (i * 64) % PAGE]++;
+        p[(size_t) (i * 2477 % PAGES) * PAGE + (i * LINE) % PAGE]++;
     }
 
     return (now() - start) / PAGES;
