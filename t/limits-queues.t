@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
-# What waits for PostgreSQL in a worker, what comes from Redis at once, and how
-# many other workers are counted: as much as there may be, and one more.
+# What waits for PostgreSQL in a worker, of that hosts, what comes from Redis at
+# once, and how many other workers are counted: as much as there may be, and one
+# more.
 #
 # S33, S38 of SECURITY.md.
 
@@ -25,19 +26,36 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 use constant QUESTIONS => 4096;
+use constant HOSTS     => 1024;
 use constant ANSWER    => 16 * 1024 * 1024;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(15);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(21);
 my $pg = FC::Pg->new(private => 1, fsync => 0);
 
 # nothing is asked but what the test lets ask
 
 my $site = FC::Site->new($t, pg => $pg, database => 0, http =>
                          'fcchat_handshake_timeout 60s; fcchat_postgres "'
-                         . $pg->dsn() . '" connections=1 timeout=60s;');
+                         . $pg->dsn() . '" connections=1 timeout=60s;',
+                         more => <<'EOF');
+        fcchat_tenant_tables domains tenants;
+
+        location /domain/ {
+            fcchat;
+            fcchat_tenant domain;
+        }
+
+        location /api/ {
+            fcchat_api;
+            fcchat_tenant domain;
+        }
+EOF
 
 $site->django->room('stream_1');
 $site->cookie('alice');
+$pg->sql("create table public.tenants as select 1 as id,"
+         . " 'localhost' as schema_name; create table public.domains as"
+         . " select 'known.test' as domain, 1 as tenant_id");
 
 # more sockets than FC::Site has connections for
 
@@ -80,6 +98,27 @@ for (@waiting) {
 is(join(' ', %got), '401 ' . QUESTIONS, 'S33: all that were asked are answered');
 is($site->join('alice', cookie => 'z' x 32)->status(), 401,
    'S33: there is room again');
+
+# 1,024 hosts, and one that is known
+
+my $known = "GET /api/stream_1/ HTTP/1.0\r\nHost: known.test\r\n\r\n";
+
+like(http($known), qr/ 401 /, 'a host');
+$pg->pause();
+@waiting = map { host("h$_.test") } 1 .. HOSTS;
+@refused = map { host("more$_.test") } 1 .. 2;
+$_->handshake() for @refused;
+is(join(' ', map { $_->status() } @refused), '503 503',
+   'S33: more than 1024 hosts are not asked for');
+is($refused[0]->header('Retry-After'), 1, 'S33: but may be later');
+is(scalar(grep { $_->fill(0) } @waiting), 0, 'S33: the others are');
+like(http($known), qr/ 401 /, 'S33: who is known is served');
+$pg->resume();
+%got = ();
+$_->{timeout} = 30 * slow() for @waiting;
+$got{$_->handshake()->status()}++ for @waiting;
+$_->drop() for @waiting;
+is(join(' ', %got), '404 ' . HOSTS, 'S33: all that were asked for are nobody\'s');
 
 # 16 MB of Redis
 
@@ -132,6 +171,15 @@ $reader->send_json({ type => 'message', text => 'well', cid => 'c1' });
 is($reader->recv_until(sub { $_[0]{type} eq 'message' })->{text}, 'well',
    'the reader has noticed nothing');
 is(join(' ', workers($t)), $pid, 'the same worker');
+
+
+sub host {
+    my ($name) = @_;
+
+    return FC::WS->connect(port => port(8080), path => '/domain/stream_1/',
+                           nowait => 1, cookie => 'z' x 32,
+                           host_header => $name);
+}
 
 
 sub stranger {
