@@ -26,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(45);
+my $t = Test::Nginx->new()->has(qw/http rewrite realip/)->plan(49);
 my $t2 = Test::Nginx->new();
 
 my @realip = (server => 'set_real_ip_from 127.0.0.1;'
@@ -131,6 +131,7 @@ sub both {
     # a timeout forbids to write
 
     my @again = map { $_->join('bob', @v1) } $site, $site2;
+    my $before = said($again[0], "before $how");
 
     ask($site2, 'mod', { type => 'timeout', user_id => $id{bob},
                          seconds => 600 });
@@ -143,10 +144,14 @@ sub both {
     $again[0]->send_json({ type => 'reaction', stamp_id => 1, cid => 'r' });
     is($again[0]->recv_until(sub { $_[0]{type} eq 'error' })->{code},
        'timed_out', 'no reactions either');
+    is(said($again[0], "before $how")->{code}, 'timed_out',
+       'nor the message before it again');
     ask($site, 'mod', { type => 'timeout', user_id => $id{bob},
                         seconds => 1 });
     ok(wait_for(sub { !grep { said($_)->{type} ne 'ack' } @again }),
        'which ends by itself');
+    is(said($again[0], "before $how")->{seq}, $before->{seq},
+       'that message was stored');
 
     # in all rooms
 
@@ -208,9 +213,9 @@ sub event {
 
 
 sub said {
-    my ($ws) = @_;
+    my ($ws, $cid) = @_;
 
-    my $cid = 's' . ++$ws->{said};
+    $cid //= 's' . ++$ws->{said};
 
     $ws->send_json({ type => 'message', text => $cid, cid => $cid });
 

@@ -23,7 +23,7 @@ use FC::Util qw/ forgive wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(30);
 
 # with a rate this low no token comes back while the test runs
 
@@ -43,7 +43,9 @@ my $n = 0;
 
 my @ws = spread($site, $t, 1, user => 'alice', protocol => 'fcchat.v1');
 
-is(join(' ', map { told($ws[$_ % 2]) } 0 .. 3), 'ack ack ack ack',
+my @acks = map { said($ws[$_ % 2]) } 0 .. 3;
+
+is(join(' ', map { $_->{type} } @acks), 'ack ack ack ack',
    'a burst over two workers');
 
 my ($first, $second) = map { said($_) } @ws;
@@ -53,6 +55,7 @@ is("$first->{code} $second->{code}", 'rate_limited rate_limited',
 is($second->{cid}, "c$n", 'it names the message');
 cmp_ok($second->{retry_after_ms}, '>', 40000, 'a minute for a token');
 cmp_ok($second->{retry_after_ms}, '<=', 60000, 'at most');
+is(again($ws[0], 1)->{code}, 'rate_limited', 'nor of what was stored before');
 
 my $other = $site->join('alice', protocol => 'fcchat.v1', room => 'stream_2');
 
@@ -123,6 +126,9 @@ cmp_ok($r->{retry_after_ms}, '<=', 200, 'by the new rate');
 
 select undef, undef, undef, $r->{retry_after_ms} / 1000;
 is(told($alice), 'ack', 'after that time there is a token');
+ok(wait_for(sub { ($r = again($alice, 1))->{type} eq 'ack' }),
+   'for what was stored before as well');
+is($r->{seq}, $acks[0]{seq}, 'which is the same message');
 
 # off
 
@@ -162,11 +168,17 @@ cmp_ok($r->{retry_after_ms}, '<=', 100, 'to 10 a second');
 sub said {
     my ($ws) = @_;
 
-    $n++;
-    $ws->send_json({ type => 'message', text => "text $n", cid => "c$n" });
+    return again($ws, ++$n);
+}
+
+
+sub again {
+    my ($ws, $i) = @_;
+
+    $ws->send_json({ type => 'message', text => "text $i", cid => "c$i" });
 
     return $ws->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/
-                                 && $_[0]{cid} eq "c$n" });
+                                 && $_[0]{cid} eq "c$i" });
 }
 
 
