@@ -29,8 +29,7 @@ select STDOUT; $| = 1;
 my $t = Test::Nginx->new()->has(qw/http http_ssl socket_ssl rewrite/)
     ->has_daemon('openssl')->plan(38);
 
-# the small buffers of 8082 and 8443 are full soon; the kernel may still take
-# some 90k, since what it can append to its last segment does not count
+# the small buffers of 8082 and 8443 are full soon
 
 my $site = FC::Site->new($t, location => 'fcchat_lag 16k; '
                              . 'fcchat_log %%TESTDIR%%/sessions.log;',

@@ -53,7 +53,8 @@ use Digest::SHA qw/ sha1_base64 /;
 use Encode ();
 use IO::Socket::INET;
 use MIME::Base64 qw/ encode_base64 /;
-use Socket qw/ IPPROTO_TCP SO_RCVBUF SOL_SOCKET TCP_NODELAY /;
+use Socket qw/ IPPROTO_TCP SO_RCVBUF SOL_SOCKET TCP_NODELAY inet_aton
+               pack_sockaddr_in /;
 use Time::HiRes qw/ time /;
 
 use FC::Util qw/ slow /;
@@ -107,33 +108,33 @@ sub connect {
 sub open_socket {
     my ($self) = @_;
 
-    my %args = (
-        Proto    => 'tcp',
-        PeerHost => $self->{host},
-        PeerPort => $self->{port},
-        Timeout  => $self->{timeout},
-        $self->{local} ? (LocalAddr => $self->{local}) : (),
-    );
+    my $s = IO::Socket::INET->new(Proto => 'tcp') or return undef;
 
-    if ($self->{rcvbuf}) {
-        my $size = $self->{rcvbuf};
+    $s->timeout($self->{timeout});
 
-        $args{Sockopts} = [[SOL_SOCKET, SO_RCVBUF, pack('i', $size)]];
-    }
+    # before there is a connection: its window does not shrink
+
+    setsockopt($s, SOL_SOCKET, SO_RCVBUF, $self->{rcvbuf}) or return undef
+        if $self->{rcvbuf};
+
+    $s->bind(pack_sockaddr_in(0, inet_aton($self->{local}))) or return undef
+        if $self->{local};
+
+    $s->connect(pack_sockaddr_in($self->{port}, inet_aton($self->{host})))
+        or return undef;
 
     if ($self->{ssl}) {
         require IO::Socket::SSL;
 
-        $self->{s} = IO::Socket::SSL->new(
-            %args,
+        $s = IO::Socket::SSL->start_SSL(
+            $s,
+            Timeout         => $self->{timeout},
             SSL_verify_mode => IO::Socket::SSL::SSL_VERIFY_NONE(),
             map { $_ => $self->{$_} } grep { /^SSL_/ } keys %$self
         );
-
-    } else {
-        $self->{s} = IO::Socket::INET->new(%args);
     }
 
+    $self->{s} = $s;
     return undef if !$self->{s};
 
     setsockopt($self->{s}, IPPROTO_TCP, TCP_NODELAY, 1);
