@@ -49,7 +49,10 @@ changed('F5 redis stopped for ' . $c->seconds(4) . ' s', sub {
     $redis->pause();
     wait_for(sub { $lost + 4 <= (() = $c->logged(qr/redis .* is lost/)) }, 10)
         and $noticed = time() - $start;
-    sleep($start + $c->seconds(4) - time()) if time() < $start + $c->seconds(4);
+
+    my $left = $start + $c->seconds(4) - time();
+
+    sleep($left) if $left > 0;
     $redis->resume();
 });
 

@@ -46,7 +46,9 @@ $c->phase('F1 a worker killed every 2 s', sub {
         defined $c->wait('ready') or die 'not all came back';
         $c->more(50) or die 'nothing is acknowledged';
 
-        sleep($next - time()) if $next > time();
+        my $left = $next - time();
+
+        sleep($left) if $left > 0;
     }
 }, delay => 1, ended => qr/^(?:1006|refused)$/);
 
