@@ -42,8 +42,9 @@
 #include "conn/conn.h"
 
 
-#define CONN_STEPS  200         /* of a script */
-#define CONN_SIZE   4096        /* bytes of it */
+#define CONN_STEPS     200      /* of a script */
+#define CONN_SIZE      4096     /* bytes of it */
+#define CONN_HEAD_MAX  2000     /* no row is put in above it */
 
 
 int  conn_strict;
@@ -549,10 +550,18 @@ conn_script_time(fuzz_t *f)
 }
 
 
+/* what is behind is read a few rows a turn, of which there is an end */
+
 static void
 conn_script_insert(fuzz_t *f)
 {
-    conn_head += conn_digit(f);
+    int64_t  n;
+
+    n = conn_digit(f);
+
+    if (conn_head < CONN_HEAD_MAX) {
+        conn_head += n;
+    }
 }
 
 
