@@ -224,7 +224,7 @@ static void
 ngx_http_fcchat_ruled_reloaded(void *data,
     ngx_http_fcchat_store_answer_t *answer)
 {
-    int64_t                        applied;
+    int64_t                        applied, ruled;
     ngx_http_fcchat_room_t        *room;
     ngx_http_fcchat_store_room_t   head;
 
@@ -240,17 +240,25 @@ ngx_http_fcchat_ruled_reloaded(void *data,
     }
 
     applied = room->applied;
+    ruled = room->ruled;
 
     if (ngx_http_fcchat_ruled_read(room, answer, &head) != NGX_OK) {
         return;
     }
 
-    /* an event came before the answer, and after what it is of */
+    /*
+     * An event came before the answer, and after what it is of.  A PostgreSQL
+     * that has lost its end, or runs behind, would answer the same each time:
+     * it is asked at once only while it gets on, and else by the next tick.
+     */
 
     if (ngx_http_fcchat_room_same_epoch(room, &head.epoch)
         && applied > head.head)
     {
-        ngx_http_fcchat_ruled_reload(room);
+        if (head.head > ruled) {
+            ngx_http_fcchat_ruled_reload(room);
+        }
+
         return;
     }
 
