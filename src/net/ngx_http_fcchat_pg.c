@@ -184,7 +184,8 @@ ngx_http_fcchat_pg_connect(ngx_http_fcchat_pg_conn_t *conn)
     conn->state = NGX_HTTP_FCCHAT_PG_CONNECTING;
     conn->fatal_len = 0;
 
-    conn->pgc = PQconnectStartParams(conf->keywords, conf->values, 0);
+    conn->pgc = PQconnectStartParams(conf->keywords,
+                                     conf->values[conn->first], 0);
 
     ERR_clear_error();
 
@@ -351,6 +352,11 @@ ngx_http_fcchat_pg_retry_handler(ngx_event_t *ev)
         ngx_http_fcchat_pg_connect(conn);
         return;
     }
+
+    /* libpq goes on to the next host when one refuses, and waits for ever for
+     * one that is silent: the next attempt begins behind it */
+
+    conn->first = (conn->first + 1) % conn->pg->conf->nhosts;
 
     ngx_http_fcchat_pg_close(conn, "connecting timed out");
 }

@@ -65,7 +65,10 @@ typedef struct {
     ngx_msec_t                      timeout;        /* of connecting and of a
                                                      * job from sent to Sync */
     const char                    **keywords;       /* NULL-terminated, for */
-    const char                    **values;         /* PQconnectStartParams() */
+    const char                   ***values;         /* PQconnectStartParams():
+                                                     * of each host that an
+                                                     * attempt may begin with */
+    ngx_uint_t                      nhosts;         /* these, >= 1 */
 
     /* of the conninfo, for warnings */
     unsigned                        remote:1;       /* not this machine */

@@ -25,6 +25,7 @@ typedef struct {
     const char                 *hostaddr;
     const char                 *port;
     const char                 *options;
+    const char                **values;     /* as written down below */
 
     ngx_uint_t                  nhosts;     /* after names were resolved */
     ngx_str_t                   hosts[NGX_HTTP_FCCHAT_PG_HOSTS];
@@ -48,6 +49,11 @@ static char *ngx_http_fcchat_pg_conf_host(ngx_http_fcchat_pg_parse_t *p,
 static char *ngx_http_fcchat_pg_conf_add_host(ngx_http_fcchat_pg_parse_t *p,
     ngx_str_t *host, ngx_str_t *addr, ngx_str_t *port);
 static void ngx_http_fcchat_pg_conf_defaults(ngx_http_fcchat_pg_parse_t *p);
+static void ngx_http_fcchat_pg_conf_begin(ngx_http_fcchat_pg_parse_t *p);
+static const char **ngx_http_fcchat_pg_conf_values(
+    ngx_http_fcchat_pg_parse_t *p, ngx_uint_t first);
+static const char *ngx_http_fcchat_pg_conf_turn(ngx_http_fcchat_pg_parse_t *p,
+    const char *list, ngx_uint_t first);
 static void ngx_http_fcchat_pg_conf_add(ngx_http_fcchat_pg_parse_t *p,
     const char *name, const char *value);
 static ngx_uint_t ngx_http_fcchat_pg_conf_has(ngx_http_fcchat_pg_parse_t *p,
@@ -85,9 +91,13 @@ ngx_http_fcchat_pg_conf(ngx_conf_t *cf, ngx_http_fcchat_pg_conf_t *conf)
     p = ngx_pcalloc(cf->temp_pool, sizeof(ngx_http_fcchat_pg_parse_t));
     size = NGX_HTTP_FCCHAT_PG_OPTIONS * sizeof(char *);
     conf->keywords = ngx_pcalloc(cf->pool, size);
-    conf->values = ngx_pcalloc(cf->pool, size);
 
-    if (p == NULL || conf->keywords == NULL || conf->values == NULL) {
+    if (p == NULL || conf->keywords == NULL) {
+        return "no memory";
+    }
+
+    p->values = ngx_pcalloc(cf->temp_pool, size);
+    if (p->values == NULL) {
         return "no memory";
     }
 
@@ -125,6 +135,7 @@ ngx_http_fcchat_pg_conf(ngx_conf_t *cf, ngx_http_fcchat_pg_conf_t *conf)
     }
 
     ngx_http_fcchat_pg_conf_defaults(p);
+    ngx_http_fcchat_pg_conf_begin(p);
 
     return p->no_memory ? "no memory" : NGX_CONF_OK;
 }
@@ -451,6 +462,114 @@ ngx_http_fcchat_pg_conf_defaults(ngx_http_fcchat_pg_parse_t *p)
 }
 
 
+/* the list of hosts as it is, and once for each other host turned so that an
+ * attempt begins there: a host that hangs must not keep us from the others */
+
+static void
+ngx_http_fcchat_pg_conf_begin(ngx_http_fcchat_pg_parse_t *p)
+{
+    ngx_uint_t   i, n;
+    const char  *hosts, *addrs;
+
+    hosts = NULL;
+    addrs = NULL;
+
+    for (i = 0; i < p->n; i++) {
+        if (ngx_strcmp(p->conf->keywords[i], "host") == 0) {
+            hosts = p->values[i];
+
+        } else if (ngx_strcmp(p->conf->keywords[i], "hostaddr") == 0) {
+            addrs = p->values[i];
+        }
+    }
+
+    n = ngx_max(ngx_http_fcchat_pg_conf_count(addrs ? addrs : hosts), 1);
+
+    p->conf->nhosts = n;
+    p->conf->values = ngx_palloc(p->cf->pool, n * sizeof(char **));
+
+    if (p->conf->values == NULL) {
+        p->no_memory = 1;
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+        p->conf->values[i] = ngx_http_fcchat_pg_conf_values(p, i);
+    }
+}
+
+
+static const char **
+ngx_http_fcchat_pg_conf_values(ngx_http_fcchat_pg_parse_t *p, ngx_uint_t first)
+{
+    ngx_uint_t    i;
+    const char  **values, *name;
+
+    values = ngx_pcalloc(p->cf->pool, (p->n + 1) * sizeof(char *));
+    if (values == NULL) {
+        p->no_memory = 1;
+        return NULL;
+    }
+
+    for (i = 0; i < p->n; i++) {
+        name = p->conf->keywords[i];
+
+        if (ngx_strcmp(name, "host") == 0
+            || ngx_strcmp(name, "hostaddr") == 0
+            || ngx_strcmp(name, "port") == 0)
+        {
+            values[i] = ngx_http_fcchat_pg_conf_turn(p, p->values[i], first);
+
+        } else {
+            values[i] = p->values[i];
+        }
+    }
+
+    return values;
+}
+
+
+/* the list with that item first and those before it last; a list of one is for
+ * all hosts */
+
+static const char *
+ngx_http_fcchat_pg_conf_turn(ngx_http_fcchat_pg_parse_t *p, const char *list,
+    ngx_uint_t first)
+{
+    size_t       len, rest;
+    u_char      *data, *last;
+    ngx_str_t    item;
+    ngx_uint_t   i;
+    const char  *from;
+
+    from = list;
+
+    for (i = 0; i < first && from; i++) {
+        (void) ngx_http_fcchat_pg_conf_next(&from, &item);
+    }
+
+    if (from == NULL || from == list) {
+        return list;
+    }
+
+    len = ngx_strlen(list);
+    rest = ngx_strlen(from);
+
+    data = ngx_pnalloc(p->cf->pool, len + 1);
+    if (data == NULL) {
+        p->no_memory = 1;
+        return list;
+    }
+
+    last = ngx_cpymem(data, from, rest);
+    *last++ = ',';
+    last = ngx_cpymem(last, list, len - rest - 1);
+    *last = '\0';
+
+    return (char *) data;
+}
+
+
 /* adds a copy, unless the keyword is there already */
 
 static void
@@ -483,7 +602,7 @@ ngx_http_fcchat_pg_conf_add(ngx_http_fcchat_pg_parse_t *p, const char *name,
     s.data = (u_char *) value;
     copy = ngx_pstrdup(p->cf->pool, &s);
     p->no_memory |= (copy == NULL);
-    p->conf->values[p->n] = (char *) copy;
+    p->values[p->n] = (char *) copy;
 
     if (!p->no_memory) {
         p->n++;

@@ -74,6 +74,7 @@ struct ngx_http_fcchat_pg_conn_s {
     ngx_uint_t                   nstatements;
 
     ngx_uint_t                   attempt;
+    ngx_uint_t                   first;     /* host of the next attempt */
     ngx_msec_t                   since;     /* up since */
     u_char                       fatal[NGX_HTTP_FCCHAT_PG_TEXT];
     size_t                       fatal_len; /* what the server said last */
