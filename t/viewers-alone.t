@@ -176,7 +176,7 @@ sub viewers {
         return @all ? $all[-1]{count} : -1;
     };
 
-    FC::WS->poll(\@ws, \&FC::Crowd::note_message, 6 * slow(), sub {
+    FC::WS->poll(\@ws, \&FC::Crowd::note_message, 15 * slow(), sub {
         return !grep { $last->($_) != $n } @ws;
     });
 
