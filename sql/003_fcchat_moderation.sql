@@ -664,6 +664,7 @@ SET timezone TO 'UTC'
 AS $$
 DECLARE
     moment  timestamptz;
+    owner   text;
 BEGIN
     IF NOT EXISTS (SELECT FROM after a JOIN before b ON b.id = a.id
                     WHERE (a.is_deleted AND NOT b.is_deleted)
@@ -671,6 +672,11 @@ BEGIN
     THEN
         RETURN NULL;
     END IF;
+
+    -- this runs as its owner: no query of the session's may run in here
+
+    owner := coalesce(current_setting('fcchat.owner', true), '');
+    PERFORM set_config('fcchat.owner', '', true);
 
     INSERT INTO fcchat_head (room_id)
     SELECT DISTINCT a.room_id FROM after a
@@ -701,7 +707,8 @@ BEGIN
                     WHEN a.is_pinned THEN 'pin'
                     ELSE 'unpin'
                END AS kind,
-               jsonb_strip_nulls(fcchat_about(a.room_id, a.id, a.user_id,
+               jsonb_strip_nulls(fcchat_about(a.room_id::bigint, a.id::bigint,
+                                              a.user_id::bigint,
                                               a.created_at)) AS detail,
                a.user_id,
                h.last_seq
@@ -726,6 +733,8 @@ BEGIN
        SET last_seq = l.seq
       FROM (SELECT room_id, max(seq) AS seq FROM changed GROUP BY room_id) l
      WHERE h.room_id = l.room_id;
+
+    PERFORM set_config('fcchat.owner', owner, true);
 
     RETURN NULL;
 END

@@ -26,7 +26,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http realip rewrite/)
-        ->has_daemon('openssl')->plan(77);
+        ->has_daemon('openssl')->plan(78);
 my $d = $t->testdir();
 
 # a CA, and the certificate of a server of the name "db.test"
@@ -284,6 +284,19 @@ for my $sql ("update chat_chatmessage set content = 'x'",
 
     like($said, qr/permission denied|must be owner/, "S40: not: $sql");
 }
+
+# what a session sets is not run with the rights of a trigger's owner
+
+$pg->sql('insert into chat_chatmessage (room_id, user_id, content, message_type,'
+         . ' is_deleted, is_pinned, created_at) select id, :alice, \'yes\','
+         . " 'message', false, false, now() from chat_chatroom limit 1",
+         alice => $alice);
+$pg->login('chat');
+is($pg->sql("set fcchat.owner = 'select current_user::text::bigint'; update"
+            . ' chat_chatmessage set is_pinned = not is_pinned;'
+            . ' show fcchat.owner'), 'select current_user::text::bigint',
+   'S40: by hand, and by no query of the session');
+$pg->login(undef);
 
 # S41
 
