@@ -22,9 +22,10 @@
 --   GRANT SELECT, INSERT, UPDATE ON fcchat_head TO chat;
 --   GRANT SELECT, INSERT ON fcchat_event TO chat;
 --
--- and USAGE on public where Django keeps its users or sessions there.  Whoever
--- else inserts into chat_chatmessage needs nothing: the trigger's function runs
--- with its owner's rights.
+-- and USAGE on public where Django keeps its users or sessions there.  SELECT ON
+-- django_session is for the session engines db and cached_db; with the others
+-- there need be no such table.  Whoever else inserts into chat_chatmessage needs
+-- nothing: the trigger's function runs with its owner's rights.
 
 BEGIN;
 

@@ -28,7 +28,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(33);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(37);
 my $site = FC::Site->new($t, http => <<'EOF2', more => <<'EOF3');
     fcchat_session_cache 1s;
     fcchat_session_redis %%REDIS%% db=3;
@@ -193,6 +193,24 @@ is(join(' ', map { scalar(my @all = split /,/) } @asked[1 .. 3]), '30 30 30',
    'each session once');
 
 $_->drop() for @many;
+
+# two of the engines do without a table of sessions
+
+%in = map { my $engine = $_;
+            $engine => { map { $_ => enter($engine, "$engine-no-$_") }
+                             qw/ password away / } } qw/ cache signed_cookies /;
+$pg->sql('drop table django_session');
+
+for my $engine (sort keys %in) {
+    my $ws = $in{$engine};
+
+    $django->set_password("$engine-no-password", 'another');
+    $django->user("$engine-no-away", is_active => JSON::PP::false);
+    is(join(' ', $ws->{password}{ws}->recv_close(3 * slow())), $ENDED,
+       "$engine without a table: another password");
+    is(join(' ', $ws->{away}{ws}->recv_close(3 * slow())), $FORBIDDEN,
+       "$engine without a table: not active any more");
+}
 
 
 # the keys of each question for the rights of sockets that has this one; what

@@ -382,7 +382,8 @@ ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_user(
 
 /*
  * django_session and accounts_user for many at once: answer->rights has one for
- * each claim, in their order.  Keys are of letters and digits only.
+ * each claim, in their order.  Keys are of letters and digits only; where no
+ * claim has one django_session is not read.
  */
 ngx_http_fcchat_store_ask_t *ngx_http_fcchat_store_rights(
     ngx_http_fcchat_store_t *store, ngx_str_t *schema,

@@ -18,7 +18,9 @@
 
 
 static const char *ngx_http_fcchat_store_rights_sql(
-    ngx_http_fcchat_store_t *store, ngx_pool_t *pool);
+    ngx_http_fcchat_store_t *store, ngx_pool_t *pool, ngx_uint_t keyed);
+static ngx_uint_t ngx_http_fcchat_store_rights_keyed(
+    ngx_http_fcchat_store_claim_t *claims, ngx_uint_t n);
 static void ngx_http_fcchat_store_rights_one(fcc_buf_t *b, const char *own,
     const char *ours, const char *value);
 static const char *ngx_http_fcchat_store_rights_keys(ngx_pool_t *pool,
@@ -52,6 +54,7 @@ ngx_http_fcchat_store_rights(ngx_http_fcchat_store_t *store,
     ngx_str_t *schema, ngx_http_fcchat_store_claim_t *claims, ngx_uint_t n,
     ngx_http_fcchat_store_ask_pt handler, void *data)
 {
+    ngx_uint_t                    keyed;
     const char                   *sql, *params[3];
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
@@ -61,7 +64,9 @@ ngx_http_fcchat_store_rights(ngx_http_fcchat_store_t *store,
         return NULL;
     }
 
-    sql = ngx_http_fcchat_store_rights_sql(store, job->pool);
+    keyed = ngx_http_fcchat_store_rights_keyed(claims, n);
+
+    sql = ngx_http_fcchat_store_rights_sql(store, job->pool, keyed);
 
     params[0] = ngx_http_fcchat_store_rights_keys(job->pool, claims, n);
     params[1] = ngx_http_fcchat_store_rights_array(job->pool, claims, n, 0);
@@ -83,11 +88,14 @@ ngx_http_fcchat_store_rights(ngx_http_fcchat_store_t *store,
 }
 
 
-/* the site's own statements are asked for one row of each */
+/*
+ * The site's own statements are asked for one row of each.  Where sessions are
+ * no rows there may be no table of them, nor the right to read it.
+ */
 
 static const char *
 ngx_http_fcchat_store_rights_sql(ngx_http_fcchat_store_t *store,
-    ngx_pool_t *pool)
+    ngx_pool_t *pool, ngx_uint_t keyed)
 {
     size_t       size;
     fcc_buf_t    b;
@@ -114,9 +122,14 @@ ngx_http_fcchat_store_rights_sql(ngx_http_fcchat_store_t *store,
     fcc_buf_put(&b, ngx_http_fcchat_store_rights_head,
                 sizeof(ngx_http_fcchat_store_rights_head) - 1);
 
-    ngx_http_fcchat_store_rights_one(&b, session,
-                                     NGX_HTTP_FCCHAT_STORE_SESSION_SQL,
-                                     "fcc.key");
+    if (keyed) {
+        ngx_http_fcchat_store_rights_one(&b, session,
+                                         NGX_HTTP_FCCHAT_STORE_SESSION_SQL,
+                                         "fcc.key");
+
+    } else {
+        fcc_buf_lit(&b, "SELECT NULL::text");
+    }
 
     fcc_buf_put(&b, ngx_http_fcchat_store_rights_session,
                 sizeof(ngx_http_fcchat_store_rights_session) - 1);
@@ -130,6 +143,22 @@ ngx_http_fcchat_store_rights_sql(ngx_http_fcchat_store_t *store,
                 sizeof(ngx_http_fcchat_store_rights_user));
 
     return b.full ? NULL : (const char *) p;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_store_rights_keyed(ngx_http_fcchat_store_claim_t *claims,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (claims[i].key.len) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
