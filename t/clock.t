@@ -25,12 +25,21 @@ select STDOUT; $| = 1;
 my @jumps = (0, 3600, -3600, 86400, -86400, 0);
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(8 * @jumps + 4);
 
-my $site = FC::Site->new($t, location => 'fcchat_ping 500ms;'
-                             . ' fcchat_timeout 1500ms;'
-                             . ' fcchat_session_cache 1s;'
-                             . ' fcchat_rate 100r/s burst=20;');
+# who stays has the default time, less than the clock jumps: this process does
+# not read all the while
+
+my $site = FC::Site->new($t, http => 'fcchat_session_cache 1s;',
+                         location => 'fcchat_ping 500ms;'
+                                     . ' fcchat_timeout 1500ms;',
+                         more => <<'EOF');
+        location ~ ^/stay/(?<room>[\w-]+)/$ {
+            fcchat;
+            fcchat_rate 100r/s burst=20;
+        }
+EOF
 my ($lib, $file) = map { $t->testdir() . "/clock$_" } '.so', '';
 my @v1 = (protocol => 'fcchat.v1');
+my @stay = (path => '/stay/stream_1/');
 
 run_quiet({}, 'cc', '-shared', '-fPIC', '-O1', '-o', $lib,
           top() . '/t/fault/clock.c', '-ldl');
@@ -51,8 +60,8 @@ jump(0);
     $t->run();
 }
 
-my $alice = $site->join('alice', @v1);
-my $bob = $site->join('bob');
+my $alice = $site->join('alice', @v1, @stay);
+my $bob = $site->join('bob', @stay);
 my $n = 0;
 
 $alice->recv_json();

@@ -16,7 +16,7 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 use Test::Nginx;
 
 use FC::Site;
-use FC::Util qw/ asan fds rss wait_for workers /;
+use FC::Util qw/ asan fds rss slow wait_for workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
@@ -30,10 +30,17 @@ plan(skip_all => 'no network of our own') if !network();
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10);
 my $n = 300;
 
+# who stays has the default time: this process does not read all the while
+
 my $site = FC::Site->new($t, server => "listen $net.1:" . port(8085) . ';',
-                         location => 'fcchat_ping 500ms;'
-                                     . ' fcchat_timeout 1500ms; fcchat_log'
-                                     . ' %%TESTDIR%%/sessions.log;');
+                         location => 'fcchat_ping 500ms; fcchat_timeout '
+                                     . 3 * slow() . 's; fcchat_log'
+                                     . ' %%TESTDIR%%/sessions.log;',
+                         more => <<'EOF');
+        location ~ ^/stay/(?<room>[\w-]+)/$ {
+            fcchat;
+        }
+EOF
 
 $site->django->user($_) for qw/ alice bob /;
 $site->cookie($_) for qw/ alice bob /;
@@ -41,7 +48,8 @@ $t->run();
 wait_for(sub { workers($t) == 1 });
 
 my ($pid) = workers($t);
-my $bob = $site->join('bob', protocol => 'fcchat.v1');
+my $bob = $site->join('bob', path => '/stay/stream_1/',
+                      protocol => 'fcchat.v1');
 my $said = 0;
 
 ok(said(), 'one that stays');
