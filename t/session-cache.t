@@ -35,7 +35,7 @@ my $site = FC::Site->new(
     more => <<'EOF');
         location /brief/ {
             fcchat;
-            fcchat_session_cache 400ms;
+            fcchat_session_cache 3s;
         }
 
         location /off/ {
@@ -76,7 +76,11 @@ is(keys %pids, 2, 'both workers had some');
 is($queries->count($SESSION), 1, 'one question for both workers');
 is($queries->count($USER), 1, 'and one for the user');
 
-# one in flight: PostgreSQL does not answer until a crowd is waiting
+# One in flight: PostgreSQL does not answer until a crowd is waiting.  Who waits
+# for a lock gives up after a quarter of a second, and is asked again: so often
+# as the machine is slow, but never by each of the crowd.
+
+FC::Crowd->blocked($pg);
 
 my $bob = $site->cookie('bob');
 my $lock = FC::Crowd->lock($pg, 'django_session');
@@ -88,8 +92,9 @@ $lock->release();
 
 $_->handshake() for @all;
 is(grep({ $_->status() == 101 } @all), 40, 'a crowd that had to wait');
-cmp_ok($queries->count($SESSION), '<=', 2, 'one in flight a worker');
-is($queries->count($USER), $queries->count($SESSION), 'for users as well');
+cmp_ok($queries->count($SESSION), '<=', 10, 'one in flight a worker');
+cmp_ok($queries->count($USER), '<=', $queries->count($SESSION),
+       'for users as well');
 drop(@all);
 
 # those who ask may go meanwhile
@@ -104,7 +109,7 @@ drop(@all);
 $lock->release();
 ok(wait_for(sub { $queries->count($USER) >= 1 }), 'it goes on without them');
 is(enter('/ws/chat', $carol), 101, 'and the outcome was kept');
-cmp_ok($queries->count($SESSION), '<=', 2, 'with no other question');
+cmp_ok($queries->count($SESSION), '<=', 10, 'with no other question');
 
 # a session is trusted for so long
 
@@ -114,7 +119,7 @@ $queries->since();
 is(enter('/brief', $dave), 101, 'a session');
 $django->logout($dave);
 is(enter('/brief', $dave), 101, 'trusted for a while');
-ok(wait_for(sub { enter('/brief', $dave) == 401 }, 5), 'then asked again');
+ok(wait_for(sub { enter('/brief', $dave) == 401 }, 10), 'then asked again');
 is($queries->count($SESSION), 2, 'two questions');
 
 # keys that are none
@@ -129,7 +134,7 @@ my $key = 'c' x 32;
 is(enter('/brief', $key), 401, 'another');
 $pg->sql("update django_session set session_key = '$key' "
          . "where session_key = :'k'", k => $django->session('erin'));
-ok(wait_for(sub { enter('/brief', $key) == 101 }, 5), 'a moment later it is');
+ok(wait_for(sub { enter('/brief', $key) == 101 }, 10), 'a moment later it is');
 
 # off
 
