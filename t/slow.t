@@ -126,7 +126,7 @@ sub lagged {
 
     is($slow->status(), 101, "$name: a slow reader");
 
-    my ($all, $took) = say($alice, 600, \@others, $room);
+    my ($all, $took) = say($alice, 200, \@others, $room);
 
     ok($all, "$name: the others have all");
     cmp_ok($took, '<', 20 * slow(), "$name: in time");
@@ -151,7 +151,7 @@ sub lagged {
     my @said = texts($others[0]);
 
     is(scalar(@bad), 0, "$name: whole frames");
-    cmp_ok(scalar(@texts), '<', 600, "$name: not all");
+    cmp_ok(scalar(@texts), '<', 200, "$name: not all");
     is(join("\n", @texts), join("\n", @said[0 .. $#texts]),
        "$name: and no hole");
     is(unpack('H*', $close ? $close->{payload} : ''),
