@@ -17,6 +17,7 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 use Test::Nginx;
 
 use IO::Select;
+use Time::HiRes qw/ time /;
 
 use FC::Api;
 use FC::Crowd;
@@ -134,23 +135,34 @@ $one = begin('/publish', method => 'POST', body => '{"te',
 close $one->socket();
 is($api->get($BASE)->{status}, 200, 'half a body');
 
-# too many under way
+# too many under way; who waits for 2.5 seconds is refused, which is another
+# matter
 
-$lock = FC::Crowd->lock($pg, 'localhost.fcchat_event');
+my (@busy, $room);
 
-my @many = map { begin('/history') } 1 .. 300;
-my @busy;
+for (1 .. 3) {
+    my $start = time();
 
-wait_for(sub { 44 <= (@busy = grep { readable($_) } @many) });
-@busy = map { ended($_) } @busy;
+    $lock = FC::Crowd->lock($pg, 'localhost.fcchat_event');
+
+    my @many = map { begin('/history') } 1 .. 300;
+
+    wait_for(sub { 44 <= (@busy = grep { readable($_) } @many) });
+
+    my $took = time() - $start;
+
+    @busy = map { ended($_) } @busy;
+    close $_->socket() for @many;
+    $lock->release();
+    $room = wait_for(sub { $api->get("$BASE/history")->{status} == 200 });
+
+    last if $took < 2;
+}
 
 is_deeply([ map { $_->{status} } @busy ], [ (503) x 44 ], '256 are asked');
 like($busy[0]{body}, qr/"unavailable".*busy/, 'the others are refused');
 is($busy[0]{header}{'retry-after'}, 1, 'when again');
-close $_->socket() for @many;
-$lock->release();
-ok(wait_for(sub { $api->get("$BASE/history")->{status} == 200 }),
-   'there is room again');
+ok($room, 'there is room again');
 
 # locked for long: it is given up
 

@@ -16,6 +16,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
+use Time::HiRes qw/ time /;
 
 use FC::Crowd;
 use FC::Queries;
@@ -163,22 +164,33 @@ sub who {
     return $is;
 }
 
-# so many of these hosts are answered by this status
+# so many of these hosts are answered by this status; many are asked for over
+# several connections at once, a few one after the other
 
 sub asked {
     my ($status, @hosts) = @_;
 
-    my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port(8080))
-        or die "connect: $!\n";
+    my ($n, $answers) = (@hosts < 64 ? 1 : 8, '');
+    my (@parts, @sockets);
 
-    my $last = pop @hosts;
+    push @{$parts[$_ % $n]}, $hosts[$_] for 0 .. $#hosts;
 
-    print $s map({ "GET /api/stream_1/ HTTP/1.1\r\nHost: $_\r\n\r\n" } @hosts),
-             "GET /api/stream_1/ HTTP/1.0\r\nHost: $last\r\n\r\n";
+    for my $part (@parts) {
+        my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port(8080))
+            or die "connect: $!\n";
+        my $last = pop @$part;
+
+        print $s map({ "GET /api/stream_1/ HTTP/1.1\r\nHost: $_\r\n\r\n" }
+                     @$part),
+                 "GET /api/stream_1/ HTTP/1.0\r\nHost: $last\r\n\r\n";
+        push @sockets, $s;
+    }
 
     local $/;
 
-    return scalar(() = (<$s> // '') =~ m{HTTP/1\.1 $status }g);
+    $answers .= readline($_) // '' for @sockets;
+
+    return scalar(() = $answers =~ m{HTTP/1\.1 $status }g);
 }
 
 my $GONE = "404 no such room\n";
@@ -300,21 +312,31 @@ ok(wait_for(sub { who('w.test') eq 'bill' }), 'the west is open again');
 # strangers choose the hosts: as many as are kept, and one more, for which the
 # oldest one goes; each is known for 3 seconds, where that was too short again
 
-my ($none, $kept);
+my ($none, $kept, $took);
 
 for my $i (1 .. 5) {
-    $none = asked('404', map { "n$i-$_.test" } 1 .. 1024);
+    my $start = time();
+
+    $none = asked('404', map { "n$i-$_.test" } 1, 2)
+            + asked('404', map { "n$i-$_.test" } 3 .. 1024);
     $kept = join ' ', map {
         $queries->since();
         asked('404', "n$i-$_.test");
         $queries->count(qr/SELECT t\.schema_name/);
     } 1, 1025, 2, 1;
 
-    last if $kept eq '0 1 0 1';
+    $took = time() - $start;
+    last if $took < 3 || $kept eq '0 1 0 1';
 }
 
 is($none, 1024, 'S33: many that are nobody\'s');
-is($kept, '0 1 0 1', 'S33: are kept, and one more is not');
+
+SKIP: {
+    skip 'too slow to ask for them within their time', 1
+        if $took >= 3 && $kept ne '0 1 0 1';
+
+    is($kept, '0 1 0 1', 'S33: are kept, and one more is not');
+}
 
 # they don't push out what is known, which has a bound of its own
 
