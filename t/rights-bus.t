@@ -61,8 +61,7 @@ $t2->run();
 my %ws = map {
     my $user = $_;
 
-    ($user => [ spread($site, $t, 1, user => $user),
-                spread($site2, $t2, 1, user => $user) ]);
+    ($user => [ sockets($user) ]);
 } keys %id;
 
 is(join(' ', map { scalar @$_ } values %ws), '4 4 4 4 4', 'sockets');
@@ -84,12 +83,26 @@ is($site->join('carol')->status(), 401, 'nor at the next handshake');
 is($site2->join('carol')->status(), 401, 'on either node');
 is($site->join('alice')->status(), 401, 'nor with the old password');
 
-# Django tells of a logout before the session is gone
+# Django tells of a logout before the session is gone.  That is asked for once
+# more a second later: with another session where the logout took longer.
 
-announce($site->redis, user => $id{bob});
-ok(wait_for(sub { asked('bob') >= 4 }), 'asked for at once');
-$django->logout($site->cookie('bob'));
-is(closes($ws{bob}), '4401 4401 4401 4401', 'logged out a moment later');
+my ($asked, $closed);
+
+for (1 .. 3) {
+    $queries->since();
+    announce($site->redis, user => $id{bob});
+    $asked = wait_for(sub { asked('bob') >= 4 });
+    $django->logout($site->cookie('bob'));
+    $closed = closes($ws{bob});
+    last if $closed !~ /open/;
+
+    $_->drop() for @{$ws{bob}};
+    delete $site->{cookies}{bob};
+    $ws{bob} = [ sockets('bob') ];
+}
+
+ok($asked, 'asked for at once');
+is($closed, '4401 4401 4401 4401', 'logged out a moment later');
 
 # by the session
 
@@ -142,6 +155,14 @@ ok(wait_for(sub {
     @left = grep { !$_->recv_close(0.1) } @left;
     return !@left;
 }), 'and it still works');
+
+
+sub sockets {
+    my ($user) = @_;
+
+    return (spread($site, $t, 1, user => $user),
+            spread($site2, $t2, 1, user => $user));
+}
 
 
 sub announce {

@@ -2,7 +2,7 @@ package FC::Queries;
 
 # What was asked of a test's database, read from the server's own log.
 #
-#     my $queries = FC::Queries->new($pg);     # before nginx connects
+#     my $queries = FC::Queries->new($pg);     # before nginx connects; from now
 #
 #     $queries->count(qr/FROM django_session/) # so many so far
 #     $queries->backends(qr/fcchat_room/)      # by so many connections
@@ -17,7 +17,7 @@ sub new {
 
     $pg->sql('alter database "' . $pg->name() . q(" set log_statement = 'all'));
 
-    return bless { pg => $pg, from => 0 }, $class;
+    return (bless { pg => $pg }, $class)->since();
 }
 
 
