@@ -428,6 +428,12 @@ SET search_path FROM CURRENT
 SET timezone TO 'UTC'
 AS $$
 BEGIN
+    IF TG_TABLE_SCHEMA <> current_schema() THEN
+        RAISE EXCEPTION 'the functions of fcchat in schema "%" are those of "%"',
+                        TG_TABLE_SCHEMA, current_schema()
+            USING HINT = 'It was renamed: apply all of sql/ to it again.';
+    END IF;
+
     INSERT INTO fcchat_head (room_id)
     SELECT DISTINCT a.room_id FROM added a
      WHERE NOT EXISTS (SELECT FROM fcchat_head h WHERE h.room_id = a.room_id)

@@ -666,6 +666,12 @@ DECLARE
     moment  timestamptz;
     owner   text;
 BEGIN
+    IF TG_TABLE_SCHEMA <> current_schema() THEN
+        RAISE EXCEPTION 'the functions of fcchat in schema "%" are those of "%"',
+                        TG_TABLE_SCHEMA, current_schema()
+            USING HINT = 'It was renamed: apply all of sql/ to it again.';
+    END IF;
+
     IF NOT EXISTS (SELECT FROM after a JOIN before b ON b.id = a.id
                     WHERE (a.is_deleted AND NOT b.is_deleted)
                        OR a.is_pinned <> b.is_pinned)

@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(38);
+my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(43);
 
 my $site = FC::Site->new($t, http => <<'EOF', more => <<'EOT');
     map $http_x_tenant $tenant {
@@ -229,3 +229,25 @@ my @lines = log_lines($t, $bad);
 
 is(@lines, 1, 'one line');
 like($lines[0], qr{"bare".*apply sql/001_fcchat\.sql}, 'it names the file');
+
+# one that was renamed has functions of the name it had, which may be another
+# tenant's by now: nothing may be read or written there
+
+$pg->sql('alter schema east rename to orient; create schema east');
+$django->tables('east');
+$pg->apply('east');
+ok(wait_for(sub {
+    status('orient', $key{ann}) eq "503 the chat is not available\n"
+}), 'S10: renamed');
+like((log_lines($t, qr/"orient"/))[-1], qr/apply all of sql\//,
+     'S10: it says what to do');
+ok(!eval { $pg->sql("insert into orient.chat_chatmessage (room_id, user_id,"
+                    . ' content, message_type, is_deleted, is_pinned,'
+                    . " created_at) select id, null, 'x', 'message', false,"
+                    . ' false, now() from orient.chat_chatroom limit 1'); 1 },
+   'S10: nor by others');
+is($pg->sql('select count(*) from east.fcchat_event'), 0,
+   'S10: the new one has none of it');
+$pg->apply('orient');
+ok(wait_for(sub { status('orient', $key{ann}) eq '101' }),
+   'S10: applied again');

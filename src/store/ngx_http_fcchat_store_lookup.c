@@ -36,6 +36,8 @@ static const char *ngx_http_fcchat_store_room_sql(
     ngx_http_fcchat_store_ask_t *ask);
 static ngx_int_t ngx_http_fcchat_store_room_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
+static void ngx_http_fcchat_store_room_foreign(
+    ngx_http_fcchat_store_ask_t *ask);
 static ngx_int_t ngx_http_fcchat_store_stamps_read(
     ngx_http_fcchat_pg_job_t *job, ngx_http_fcchat_store_answer_t *answer);
 
@@ -472,14 +474,30 @@ ngx_http_fcchat_store_user_read(ngx_http_fcchat_pg_job_t *job,
  * fcchat_room() makes the head of the log where it is missing, so that the
  * epoch is the same from the first viewer on.  It is called by its full name:
  * with search_path alone, a schema that is gone would give the rooms of public.
+ *
+ * Our functions have the search_path that was theirs when sql/ was applied.  In
+ * a schema that was renamed since, or restored under another name, they would
+ * read and write another tenant's tables: the second answer is NULL there, else
+ * whether there is moderation.
  */
+
+static const char  ngx_http_fcchat_store_room_ours[] =
+    "SELECT CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_proc p "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace, "
+    "pg_catalog.unnest(p.proconfig) AS c "
+    "WHERE p.oid = pg_catalog.to_regprocedure($2) "
+    "AND pg_catalog.starts_with(c, 'search_path=') "
+    "AND NOT pg_catalog.starts_with(c || ',', "
+    "'search_path=' || pg_catalog.quote_ident(n.nspname) || ',')) "
+    "THEN pg_catalog.to_regclass($1) IS NOT NULL END";
+
 
 ngx_http_fcchat_store_ask_t *
 ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
     ngx_str_t *name, ngx_http_fcchat_store_ask_pt handler, void *data)
 {
     ngx_int_t                     rc;
-    const char                   *sql, *param, *table;
+    const char                   *sql, *param, *ours[2];
     ngx_http_fcchat_pg_job_t     *job;
     ngx_http_fcchat_store_ask_t  *ask;
 
@@ -501,12 +519,16 @@ ngx_http_fcchat_store_room(ngx_http_fcchat_store_t *store, ngx_str_t *schema,
                       : ngx_http_fcchat_pg_prepared(job, sql, 1, &param);
     }
 
-    table = ngx_http_fcchat_store_sql(job->pool, "%s.fcchat_ban", schema);
+    ours[0] = ngx_http_fcchat_store_sql(job->pool, "%s.fcchat_ban", schema);
+    ours[1] = ngx_http_fcchat_store_sql(job->pool, "%s.fcchat_append(bigint[], "
+                                        "bigint[], text[], text[], boolean)",
+                                        schema);
 
     if (rc != NGX_OK
-        || table == NULL
-        || ngx_http_fcchat_pg_query(job, "SELECT to_regclass($1) IS NOT NULL",
-                                    1, &table)
+        || ours[0] == NULL
+        || ours[1] == NULL
+        || ngx_http_fcchat_pg_prepared(job, ngx_http_fcchat_store_room_ours,
+                                       2, ours)
            != NGX_OK)
     {
         ngx_http_fcchat_pg_discard(job);
@@ -571,13 +593,22 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
     ngx_http_fcchat_store_ask_t   *ask;
     ngx_http_fcchat_store_room_t  *room;
 
+    ask = job->data;
+
+    if (ngx_http_fcchat_store_rows(job, 2, 1) == 1
+        && PQgetisnull(job->results[2], 0, 0))
+    {
+        ngx_http_fcchat_store_room_foreign(ask);
+        answer->rc = NGX_HTTP_FCCHAT_STORE_SCHEMA;
+        return NGX_OK;
+    }
+
     n = ngx_http_fcchat_store_rows(job, 1, 4);
 
     if (n < 1) {
         return n ? NGX_ERROR : NGX_DECLINED;
     }
 
-    ask = job->data;
     ngx_http_fcchat_store_retain_add(ask->store, &ask->schema);
 
     res = job->results[1];
@@ -598,6 +629,28 @@ ngx_http_fcchat_store_room_read(ngx_http_fcchat_pg_job_t *job,
 
     return room->epoch.len <= NGX_HTTP_FCCHAT_STORE_EPOCH_MAX ? NGX_OK
                                                               : NGX_ERROR;
+}
+
+
+static void
+ngx_http_fcchat_store_room_foreign(ngx_http_fcchat_store_ask_t *ask)
+{
+    uint32_t                  hash;
+    const char               *end;
+    ngx_http_fcchat_store_t  *store;
+
+    store = ask->store;
+    hash = ngx_crc32_short(ask->schema.data, ask->schema.len);
+
+    end = ngx_http_fcchat_store_seldom(store->schemas,
+                                       NGX_HTTP_FCCHAT_STORE_WARNINGS, hash,
+                                       60);
+    if (end) {
+        ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                      "fcchat: the functions in schema \"%V\" are those of "
+                      "another one: it was renamed or restored since, apply "
+                      "all of sql/ to it again%s", &ask->schema, end);
+    }
 }
 
 
