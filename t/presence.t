@@ -2,6 +2,8 @@
 
 # fcchat_presence: who came and went, told once a user however many sockets it
 # has, with a time of grace, and not at all in a large room.
+#
+# S22 of SECURITY.md.
 
 use warnings;
 use strict;
@@ -34,7 +36,7 @@ my $site2 = FC::Site->new($t2, listen => 8081, workers => 2,
                           location => "$WORKER $presence", pg => $site->pg,
                           redis => $site->redis, django => $site->django);
 my %id = map { $_ => $site->django->user($_) }
-             qw/ reader first alice bob carol dave erin /;
+             "fi\x{202e}rst", qw/ reader alice bob carol dave erin /;
 
 $site->django->room($_) for qw/ stream_1 stream_2 /;
 $site->cookie($_) for keys %id;
@@ -53,9 +55,10 @@ is(scalar(@all), 8, 'readers');
 
 # they were there before some of the workers knew the room
 
-my $first = $site->join('first');
+my $first = $site->join("fi\x{202e}rst");
 
-ok(came('first'), 'who comes to them');
+ok(came("fi\x{fffd}rst"),
+   'S22: who comes to them, by a name that turns no direction');
 begin();
 
 # one user, many sockets

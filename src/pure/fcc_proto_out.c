@@ -167,7 +167,7 @@ fcc_proto_v1_presence(fcc_buf_t *b, const char *type, int64_t id,
     fcc_buf_lit(b, "\",\"user\":{\"id\":");
     fcc_json_int(b, id);
     fcc_buf_lit(b, ",\"username\":");
-    fcc_proto_put_str(b, username);
+    fcc_json_text(b, username->data, username->len, FCC_JSON_NAME);
     fcc_buf_lit(b, ",\"role\":");
     fcc_proto_put_str(b, role);
     fcc_buf_lit(b, "}}");

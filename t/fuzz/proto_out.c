@@ -174,6 +174,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   "<>\"'") == NULL);
     json_decref(root);
 
+    fcc_buf_init(&b, buf, room);
+    fcc_proto_v1_presence(&b, "join", e.user_id, &e.username, &e.role);
+    root = fuzz_read(&b);
+    fuzz_name_is(json_object_get(root, "user"), "username", &e.username);
+    json_decref(root);
+
     stamp.id = e.id;
     stamp.name = e.text;
     stamp.image = image;

@@ -193,6 +193,12 @@ proto_test_v1_writers(void)
     proto_wrote(&b, "{\"type\":\"join\",\"user\":{\"id\":7,\"username\":"
                 "\"al\\u0022\\u003c\",\"role\":\"member\"}}", "join");
 
+    who = proto_str("ad\xe2\x80\xaemin");
+    fcc_proto_v1_presence(&b, "leave", 7, &who, &role);
+    proto_wrote(&b, "{\"type\":\"leave\",\"user\":{\"id\":7,\"username\":"
+                "\"ad\\ufffdmin\",\"role\":\"member\"}}",
+                "leave, of a name that would turn the direction of text");
+
     fcc_proto_v1_viewers(&b, 1204);
     proto_wrote(&b, "{\"type\":\"viewers\",\"count\":1204}", "viewers");
 
