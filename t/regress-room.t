@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # Rooms at the edges of their life: gone while somebody is in, or on the way in,
-# or while PostgreSQL is away too; a hint about messages that nobody wrote; and
-# a log that became another one.
+# or while PostgreSQL is away too, or while the worker leaves; a hint about
+# messages that nobody wrote; and a log that became another one.
 #
 # S10 of SECURITY.md.
 
@@ -17,19 +17,30 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use FC::Pg;
+use FC::Proxy;
 use FC::Queries;
 use FC::Site;
-use FC::Util qw/ log_lines wait_for workers /;
+use FC::Util qw/ log_lines slurp wait_for workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(35);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(40);
+
+# PostgreSQL's answers can be held back
+
+my $pg = FC::Pg->new(private => 1, fsync => 0);
+my $proxy = FC::Proxy->new(to => '127.0.0.1:' . $pg->port(),
+                           filter => \&filter);
+my $dsn = $pg->dsn('tcp') =~ s/port=\d+/'port=' . $proxy->port()/er;
 
 # 101 takes some seconds at /late/
 
-my $site = FC::Site->new($t, pg => { private => 1, fsync => 0 },
+my $site = FC::Site->new($t, pg => $pg, database => 0,
+                         http => qq(fcchat_postgres "$dsn sslmode=disable )
+                                 . 'gssencmode=disable";',
                          location => 'fcchat_session_cache 60s;',
                          more => <<'EOF_MORE');
         location ~ ^/late/(?<room>[\w-]+)/$ {
@@ -45,12 +56,12 @@ my $site = FC::Site->new($t, pg => { private => 1, fsync => 0 },
         }
 EOF_MORE
 
-my ($pg, $django) = ($site->pg(), $site->django());
+my $django = $site->django();
 my @v1 = (protocol => 'fcchat.v1');
 my @rooms = map { "gone_$_" } 1 .. 8;
 
 $django->user($_) for qw/ alice bob /;
-$django->room($_) for qw/ late bogus reset /, @rooms;
+$django->room($_) for qw/ late bogus reset leaving /, @rooms;
 
 my $queries = FC::Queries->new($pg);
 
@@ -62,6 +73,7 @@ my $queries = FC::Queries->new($pg);
     $t->run();
 }
 
+leaving();
 wait_for(sub { workers($t) == 1 });
 
 my ($pid) = workers($t);
@@ -75,6 +87,71 @@ is(join(' ', workers($t)), $pid, 'one worker all the time');
 $t->stop();
 
 is(join('', log_lines($t, qr/exited on signal/)), '', 'and none that crashed');
+
+
+# A worker that leaves learns that a room is gone, and in the same moment what
+# became of what was said there: its sender is not told of both.
+
+sub leaving {
+    wait_for(sub { workers($t) == 1 });
+
+    my ($old) = workers($t);
+    my $alice = $site->join('alice', @v1, room => 'leaving');
+
+    ok($alice->recv_until(sub { $_[0]{type} eq 'viewers' }),
+       'the others know that somebody is there');
+    say_one($alice, 'x');
+
+    $pg->sql("update chat_chatroom set is_active = false where name = 'leaving'");
+    $proxy->set(hold => 'read');
+    $queries->since();
+
+    # the answer makes the worker look soon, and wait for that
+
+    $alice->send_json({ type => 'message', text => 'y', cid => 'y' });
+    is($alice->recv_until(sub { $_[0]{type} eq 'error' })->{code}, 'room_gone',
+       'who is in is told first');
+    ok(wait_for(sub { $queries->count(qr/fcchat_room\(/) }), 'a look at it');
+
+    $proxy->set(hold => 'read write');
+    $alice->send_json({ type => 'message', text => 'z', cid => 'z' });
+    wait_for(sub { $queries->count(qr/fcchat_append\(/) > 1 });
+
+    $t->reload();
+    ok(wait_for(sub { slurp("/proc/$old/cmdline") =~ /shutting down/ }),
+       'the worker leaves');
+
+    # now both in one turn, the look first
+
+    kill 'STOP', $old;
+    $proxy->set(hold => 'write', flush => 1);
+    $proxy->set(hold => '', flush => 1);
+    kill 'CONT', $old;
+
+    is(($alice->recv_close())[0], 4404, 'and closes the room for who is in');
+    $alice->close();
+
+    return;
+}
+
+
+# Keeps what PostgreSQL answers, on the connections that are named.
+
+sub filter {
+    my ($way, $bytes, $state, $set) = @_;
+
+    if ($way eq 'up') {
+        $state->{name} = 'write' if $bytes =~ /fcchat_append/;
+        return $bytes;
+    }
+
+    my $name = $state->{name} // 'read';
+
+    $state->{kept} .= $bytes;
+
+    return if ($set->{hold} // '') =~ /$name/;
+    return delete $state->{kept};
+}
 
 
 # An event far ahead, of which PostgreSQL knows nothing, is asked for a few

@@ -819,7 +819,8 @@ void ngx_http_fcchat_session_resume(ngx_http_fcchat_session_t *s);
 /* the worker is leaving: no more input; at = how long to wait, ms */
 void ngx_http_fcchat_session_drain(ngx_http_fcchat_session_t *s);
 
-/* if it drains, and nothing is under way, and its time has come: closes */
+/* if it drains, and nothing is under way, and its time has come: closes; not if
+ * it is about to be closed, as its room may be gone then */
 void ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s);
 
 /* what has come: bytes of frames, unmasked in place */

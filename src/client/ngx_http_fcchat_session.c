@@ -678,6 +678,7 @@ void
 ngx_http_fcchat_session_drained(ngx_http_fcchat_session_t *s)
 {
     if (s->draining
+        && !s->in_todo
         && s->pending == 0
         && s->state == NGX_HTTP_FCCHAT_OPEN
         && (ngx_msec_int_t) (s->deadline - ngx_current_msec) <= 0)

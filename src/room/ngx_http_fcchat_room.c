@@ -378,7 +378,7 @@ ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
            != NGX_OK)
     {
         ngx_free(p);
-        room->channel.str.data = NULL;
+        ngx_str_null(&room->channel.str);
         return NGX_ERROR;
     }
 
@@ -500,9 +500,10 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     room->npeers = 0;
     room->events.n = 0;
     room->reactions.n = 0;
+    room->published = 0;
 
     ngx_free(room->channel.str.data);
-    room->channel.str.data = NULL;
+    ngx_str_null(&room->channel.str);
 }
 
 
