@@ -131,8 +131,9 @@ static ngx_command_t  ngx_http_fcchat_commands[] = {
       0,
       (void *) NGX_HTTP_FCCHAT_STATUS },
 
-    /* size of the shared memory of the session cache, in bytes; that of what
-     * users have sent is a quarter of it besides */
+    /* size of the shared memory of the session cache, in bytes; besides it a
+     * quarter is for what users have sent, another for their sockets, and a
+     * sixteenth for who is there */
     { ngx_string("fcchat_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_fcchat_set_zone,

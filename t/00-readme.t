@@ -8,7 +8,7 @@
 use warnings;
 use strict;
 
-use Test::More tests => 12;
+use Test::More tests => 13;
 
 use FindBin;
 
@@ -29,6 +29,15 @@ my ($apply) = $readme =~ m{(psql -v ON_ERROR_STOP=1 -d site.*?\n\n)}s;
 
 is(join(' ', grep { index($apply, $_) < 0 } glob('sql/[0-9]*.sql')), '',
    'each file of sql/ is applied');
+
+# the command that builds the module hardens it as the one of the tests does
+
+my ($build) = $readme =~ /(\.\/configure .*?make modules)/s;
+my ($cc, $ld) = content('t/lib/setup.sh')
+                =~ /^ +local cc="([^"]*)"\n.*?^ +local ld="([^"]*)"\n/ms;
+
+is(join(' ', grep { index($build, $_) < 0 } split ' ', "$cc $ld"), '',
+   'the module is hardened');
 
 # the table of the seed's sections
 

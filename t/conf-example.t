@@ -20,7 +20,7 @@ use FC::Util qw/ slurp top /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http map rewrite/)->plan(9);
+my $t = Test::Nginx->new()->has(qw/http map rewrite/)->plan(10);
 
 my $conf = slurp(top() . '/conf.example');
 my $source = join '', map { slurp(top() . "/$_") }
@@ -99,6 +99,11 @@ $conf =~ s/listen +80;/listen 127.0.0.1:8080;/;
 $conf =~ s{/etc/fcchat/}{$d/}g;
 
 is(checked($conf), 'successful', 'nginx -t');
+
+# as many open files as a service of Debian may have
+
+system("prlimit --pid $$ --nofile=1024:") == 0 or die "prlimit: $?\n";
+unlike($t->dump_config(), qr/resource limit/, 'more sockets than that');
 
 $conf =~ s/^( *)#(fcchat)/$1$2/mg;
 

@@ -22,7 +22,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(15);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(16);
 
 my $dir = $t->testdir();
 my $NAME = 'a"b\\<i>c';
@@ -85,12 +85,37 @@ SKIP: {
 
     if (!$promtool) {
         diag('NO PROMTOOL: demo/alerts.yml is not checked');
-        skip 'no promtool', 2;
+        skip 'no promtool', 3;
     }
 
     my $said = `$promtool check rules ../demo/alerts.yml 2>&1`;
 
     is($?, 0, 'alerts.yml: promtool takes it') or diag($said);
+
+    # one of two nodes is gone
+
+    $t->write_file('rules.yml', 'rule_files: [' . top() . <<'EOF');
+/demo/alerts.yml]
+tests:
+  - interval: 1m
+    input_series:
+      - series: up{job="fcchat",instance="a"}
+        values: 0x5
+      - series: up{job="fcchat",instance="b"}
+        values: 1x5
+      - series: fcchat_connections{job="fcchat",instance="b"}
+        values: 1x5
+    alert_rule_test:
+      - alertname: FcchatDown
+        eval_time: 4m
+        exp_alerts:
+          - exp_labels: {severity: critical, job: fcchat, instance: a}
+            exp_annotations:
+              summary: "fcchat's status is not told"
+              description: a does not answer, or no node.
+EOF
+    $said = `$promtool test rules $dir/rules.yml 2>&1`;
+    is($?, 0, 'alerts.yml: a node that is gone is told of') or diag($said);
 
     open my $in, '|-', "$promtool check metrics >$dir/lint 2>&1" or die;
     print $in $m->text();
