@@ -4,6 +4,7 @@
 #   fc_build_module         the module for Debian's nginx; sets FC_MODULE
 #   fc_build_asan           nginx and the module under ASan and UBSan; sets
 #                           FC_ASAN_NGINX and FC_ASAN_MODULE
+#   fc_open_files           as many open files as the tests of crowds need
 #
 # All output goes to t/var; the source tree is never written to.  Each step
 # is left out when its result is there already, and a lock keeps two runs at
@@ -27,6 +28,25 @@ fc_say() {
 fc_die() {
     echo "${0##*/}: $*" >&2
     exit 1
+}
+
+
+# A login shell of Debian has a soft limit of 1,024, which a crowd is beyond.
+
+fc_open_files() {
+    local n
+
+    n=$(ulimit -Hn)
+
+    if [ "$n" = unlimited ] || [ "$n" -gt 20000 ]; then
+        n=20000
+    fi
+
+    ulimit -Sn "$n"
+
+    if [ "$n" -lt 8192 ]; then
+        fc_say "only $n open files are allowed: tests of crowds will fail"
+    fi
 }
 
 

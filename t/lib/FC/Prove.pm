@@ -6,17 +6,39 @@ package FC::Prove;
 use strict;
 use warnings;
 
+use POSIX qw/ WNOHANG /;
+
 use FC::Pg;
+use FC::Util qw/ slurp wait_for /;
 
 my $pg;
 
 
 sub load {
-    $SIG{$_} = sub { exit 130 } for qw/ INT TERM HUP /;
+    $SIG{$_} = \&interrupted for qw/ INT TERM HUP /;
 
     $pg = FC::Pg->shared();
 
     return 1;
+}
+
+
+# The tests stop what they have started as long as somebody takes their output;
+# an interrupt of the terminal gets to them as well, another signal does not.
+
+sub interrupted {
+    @SIG{qw/ INT TERM HUP /} = ('IGNORE') x 3;
+
+    my @tests = grep { slurp("/proc/$_/cmdline") =~ /^timeout\0/ }
+                split ' ', slurp("/proc/$$/task/$$/children");
+
+    kill 'TERM', @tests;
+    wait_for(sub {
+        @tests = grep { waitpid($_, WNOHANG) == 0 } @tests;
+        return !@tests;
+    }, 20);
+
+    exit 130;
 }
 
 

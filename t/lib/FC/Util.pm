@@ -29,8 +29,15 @@ require FC::Upstream if $ENV{TEST_NGINX_LIB};
 my (%pids, @dirs);
 my $owner = $$;
 
-# so that END blocks clean up after an interrupted test as well
-$SIG{$_} //= sub { exit 130 } for qw/ INT TERM HUP /;
+# So that END blocks clean up after an interrupted test as well: to their end,
+# though the terminal and timeout both send the signal.
+
+for my $signal (qw/ INT TERM HUP /) {
+    $SIG{$signal} //= sub {
+        @SIG{qw/ INT TERM HUP /} = ('IGNORE') x 3;
+        exit 130;
+    };
+}
 
 
 # nginx leaves before what it is connected to does; our own Test::Nginx can
