@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
 # What a socket costs: with fcchat_detach on the HTTP request is freed after the
-# upgrade, with off it stays; nginx's counters are right both ways; and nothing
-# is left in a worker by those who came and went.
+# upgrade, with off it stays; nginx's counters are right both ways, and so are
+# they with a mirror; and nothing is left in a worker by those who came and went.
 
 use warnings;
 use strict;
@@ -15,6 +15,8 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use IO::Socket::INET;
+
 use FC::Crowd qw/ gather /;
 use FC::Site;
 use FC::Util qw/ asan fds rss slurp wait_for workers /;
@@ -23,7 +25,8 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http http_stub_status rewrite/)->plan(21);
+my $t = Test::Nginx->new()->has(qw/http http_stub_status mirror proxy rewrite/)
+    ->plan(29);
 
 my $site = FC::Site->new($t, http =>
                          'error_log %%TESTDIR%%/error.log info;',
@@ -34,9 +37,25 @@ my $site = FC::Site->new($t, http =>
             fcchat;
             fcchat_detach off;
         }
+
+        location = /copy { proxy_pass http://127.0.0.1:8081; }
+
+        location /mirror/ {
+            mirror /copy;
+            fcchat;
+        }
+
+        location /mirror-kept/ {
+            mirror /copy;
+            fcchat;
+            fcchat_detach off;
+        }
 EOF
 
 my @cookies = $site->django->sessions(16);
+my $back = IO::Socket::INET->new(Listen => 5, Timeout => 10, ReuseAddr => 1,
+                                 LocalAddr => '127.0.0.1:' . port(8081))
+    or die "can't listen: $!\n";
 
 $t->run();
 
@@ -68,6 +87,21 @@ for my $case (['detached', '/ws/chat', 1, 1, 0],
     $_->drop(1) for @gone;
     ok(wait_for(sub { stub() eq '1 0 1 0' }), "$name: gone by a reset");
     is(access($path), 6, "$name: once in the access log too");
+}
+
+# A mirror's subrequest is of the same connection, and may be under way.
+
+for my $path ('/mirror', '/mirror-kept') {
+    my ($ws) = crowd($path, 1);
+
+    ok(ended($back->accept()), "$path: the copy ends");
+
+    $ws->send_json({ message => "hello $path" });
+    ok($ws->recv_until(sub { ($_[0]{message} // '') eq "hello $path" }),
+       "$path: the socket works");
+    $ws->drop();
+    ok(wait_for(sub { stub() eq '1 0 1 0' }), "$path: and gone");
+    is(join(' ', workers($t)), $pid, "$path: the worker stays");
 }
 
 # Memory.  The first hundred pay for what the worker has once; the sanitizers'
@@ -117,6 +151,25 @@ sub crowd {
     }
 
     return @all;
+}
+
+
+# Answers, if there still is somebody, and waits for the end.
+
+sub ended {
+    my ($s) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
+
+    $s or return 0;
+    $s->blocking(0);
+    syswrite $s, "HTTP/1.0 200 OK\r\n\r\n";
+
+    return wait_for(sub {
+        my $n = sysread $s, my $request, 4096;
+
+        return defined $n ? $n == 0 : !$!{EAGAIN};
+    });
 }
 
 

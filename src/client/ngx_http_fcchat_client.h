@@ -675,6 +675,11 @@ void ngx_http_fcchat_refused(ngx_http_request_t *r, ngx_uint_t status,
  */
 ngx_int_t ngx_http_fcchat_upgrade(ngx_http_fcchat_ctx_t *ctx);
 
+/* the connection is the session's: the request is freed, ctx with it, or kept
+ * for the session */
+void ngx_http_fcchat_upgraded(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_ctx_t *ctx);
+
 /* undoes whatever the handshake waits for; from the request's cleanup */
 void ngx_http_fcchat_ctx_cleanup(void *data);
 

@@ -31,10 +31,6 @@
 
 static ngx_http_fcchat_session_t *ngx_http_fcchat_session_create(
     ngx_http_fcchat_ctx_t *ctx);
-static void ngx_http_fcchat_session_detach(ngx_http_fcchat_session_t *s,
-    ngx_http_request_t *r);
-static void ngx_http_fcchat_session_free_buffers(ngx_connection_t *c,
-    ngx_http_connection_t *hc);
 static void ngx_http_fcchat_session_start(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_ctx_t *ctx, u_char *early, size_t len);
 static void ngx_http_fcchat_session_read(ngx_event_t *rev);
@@ -106,16 +102,7 @@ ngx_http_fcchat_session_open(ngx_http_fcchat_ctx_t *ctx)
     copy = *ctx;
     copy.room = s->room;
 
-    if (s->conf->detach) {
-        ngx_http_fcchat_session_detach(s, r);
-
-    } else {
-        ctx->session = s;
-        ctx->read = c->read->handler;
-        ctx->write = c->write->handler;
-        s->request = r;
-        c->data = s;
-    }
+    ngx_http_fcchat_upgraded(s, ctx);
 
     ngx_http_fcchat_session_start(s, &copy, early, len);
 
@@ -204,57 +191,6 @@ ngx_http_fcchat_session_role(ngx_http_fcchat_session_t *s, ngx_uint_t staff)
     }
 
     ngx_str_set(&s->author.role, "guest");
-}
-
-
-/*
- * The request goes, the connection stays.  ngx_http_free_request() writes the
- * access log, runs the cleanups and frees the request's pool; it leaves the
- * connection and its pool alone but marks it destroyed.
- */
-
-static void
-ngx_http_fcchat_session_detach(ngx_http_fcchat_session_t *s,
-    ngx_http_request_t *r)
-{
-    ngx_connection_t       *c;
-    ngx_http_connection_t  *hc;
-
-    c = r->connection;
-    hc = r->http_connection;
-
-    c->data = s;
-
-    ngx_http_free_request(r, 0);
-
-    c->destroyed = 0;
-
-    ngx_http_fcchat_session_free_buffers(c, hc);
-}
-
-
-static void
-ngx_http_fcchat_session_free_buffers(ngx_connection_t *c,
-    ngx_http_connection_t *hc)
-{
-    ngx_chain_t  *cl;
-
-    for (cl = hc->free; cl; cl = cl->next) {
-        (void) ngx_pfree(c->pool, cl->buf->start);
-    }
-
-    for (cl = hc->busy; cl; cl = cl->next) {
-        (void) ngx_pfree(c->pool, cl->buf->start);
-    }
-
-    hc->free = NULL;
-    hc->busy = NULL;
-    hc->nbusy = 0;
-
-    if (c->buffer) {
-        (void) ngx_pfree(c->pool, c->buffer->start);
-        c->buffer = NULL;
-    }
 }
 
 

@@ -24,6 +24,11 @@ static ngx_int_t ngx_http_fcchat_upgrade_header(ngx_http_request_t *r,
 static ngx_int_t ngx_http_fcchat_upgrade_flushed(ngx_http_fcchat_ctx_t *ctx);
 static void ngx_http_fcchat_upgrade_drain(ngx_http_request_t *r);
 static void ngx_http_fcchat_takeover(ngx_event_t *ev);
+static void ngx_http_fcchat_detach(ngx_http_request_t *r);
+static void ngx_http_fcchat_free_buffers(ngx_connection_t *c,
+    ngx_http_connection_t *hc);
+static void ngx_http_fcchat_keep(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_ctx_t *ctx);
 
 
 ngx_int_t
@@ -244,4 +249,101 @@ static void
 ngx_http_fcchat_takeover(ngx_event_t *ev)
 {
     ngx_http_fcchat_session_open(ev->data);
+}
+
+
+void
+ngx_http_fcchat_upgraded(ngx_http_fcchat_session_t *s,
+    ngx_http_fcchat_ctx_t *ctx)
+{
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    r->connection->data = s;
+
+    if (s->conf->detach) {
+        ngx_http_fcchat_detach(r);
+        return;
+    }
+
+    ngx_http_fcchat_keep(s, ctx);
+}
+
+
+/*
+ * The request goes, the connection stays.  ngx_http_free_request() writes the
+ * access log, runs the cleanups and frees the request's pool; it leaves the
+ * connection and its pool alone but marks it destroyed.
+ */
+
+static void
+ngx_http_fcchat_detach(ngx_http_request_t *r)
+{
+    ngx_connection_t       *c;
+    ngx_http_connection_t  *hc;
+
+    c = r->connection;
+    hc = r->http_connection;
+
+    ngx_http_free_request(r, 0);
+
+    c->destroyed = 0;
+
+    ngx_http_fcchat_free_buffers(c, hc);
+}
+
+
+static void
+ngx_http_fcchat_free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
+{
+    ngx_chain_t  *cl;
+
+    for (cl = hc->free; cl; cl = cl->next) {
+        (void) ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    for (cl = hc->busy; cl; cl = cl->next) {
+        (void) ngx_pfree(c->pool, cl->buf->start);
+    }
+
+    hc->free = NULL;
+    hc->busy = NULL;
+    hc->nbusy = 0;
+
+    if (c->buffer) {
+        (void) ngx_pfree(c->pool, c->buffer->start);
+        c->buffer = NULL;
+    }
+}
+
+
+/*
+ * The request stays.  A subrequest of a mirror may be under way, and would take
+ * what the connection has now for its request: it ends here, by the cleanups,
+ * as it does when the request is freed.
+ */
+
+static void
+ngx_http_fcchat_keep(ngx_http_fcchat_session_t *s, ngx_http_fcchat_ctx_t *ctx)
+{
+    ngx_connection_t    *c;
+    ngx_http_cleanup_t  *cln;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    cln = r->cleanup;
+    r->cleanup = NULL;
+
+    for ( /* void */ ; cln; cln = cln->next) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+    }
+
+    ctx->session = s;
+    ctx->read = c->read->handler;
+    ctx->write = c->write->handler;
+    s->request = r;
 }
