@@ -254,7 +254,7 @@ my @json = (
 
     # S24: what looks odd and is not wrong
 
-    for my $case ([ 'SQL', q{'); drop table chat_chatmessage; --} ],
+    for my $case ([ 'S25: SQL', q{'); drop table chat_chatmessage; --} ],
                   [ 'formats', '%s%n%V$1{{7*7}}' ],
                   [ 'a CR and a LF', "\r\nSet-Cookie: a=b" ],
                   [ 'the last character', "\x{10fffd}" ],

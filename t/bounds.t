@@ -23,7 +23,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(56);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(57);
 my $site = FC::Site->new($t, server => <<'EOS', more => <<'EOF');
         listen 127.0.0.1:8081 sndbuf=8k;
 EOS
@@ -31,6 +31,12 @@ EOS
             fcchat;
             fcchat_ping 500ms;
             fcchat_timeout 1500ms;
+        }
+
+        location /long/ {
+            fcchat;
+            fcchat_ping 5m;
+            fcchat_timeout 10m;
         }
 
         location /large/ {
@@ -49,6 +55,10 @@ $site->django->room('stream_1');
 $t->run();
 
 my $neighbour = $site->join('bob');
+my $unfinished = $site->join('alice', path => '/long/stream_1/');
+
+$unfinished->send_raw(FC::WS::frame(op => 1, fin => 0, payload => '{'));
+
 my ($fills, $last) = (0, 0);
 
 sub alice { return $site->join('alice', auto_pong => 0, @_) }
@@ -195,6 +205,10 @@ $ws->send_raw(FC::WS::frame(op => 1, fin => 0, payload => '{"message":'));
 sleep 0.7;
 is(outcome($ws, { op => 0, payload => '"in time"}' }), 'in time',
    'S15: one that is');
+
+# which is 30 seconds where a socket may be silent for longer
+
+is(($unfinished->recv_close(45 * slow()))[0], 1008, 'S15: 30 seconds at most');
 
 # bytes of a message, of its text, of its parts
 

@@ -206,7 +206,7 @@ is(status('alias', $key{bill}, path => '/by/stream_77/'), $GONE,
 
 # tenants that are none
 
-is(status($_, $key{ann}), $GONE, "no tenant: " . substr $_, 0, 20)
+is(status($_, $key{ann}), $GONE, "S25: no tenant: " . substr $_, 0, 20)
     for ('', 'nowhere', 'pg_catalog', 'x' x 64,
          "\xff\xfe", 'east"; drop schema east; --');
 is(status('EAST', $key{ann}), $GONE, 'case counts');
