@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# auth_request in front: its answer counts, and the socket works behind it.
+# auth_request in front: its answer counts, and the socket works behind it.  The
+# API as what is asked leaves nothing behind in the request that asks.
 
 use warnings;
 use strict;
@@ -11,8 +12,10 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
+use IO::Socket::INET;
 use Test::Nginx;
 
+use FC::Api;
 use FC::Queries;
 use FC::Site;
 use FC::WS;
@@ -20,10 +23,31 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http auth_request rewrite/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http auth_request rewrite/)->plan(17);
 
-my $site = FC::Site->new($t, http => 'fcchat_session_cache 0;',
-                         more => <<'EOF');
+my ($backend, $nobody) = map {
+    IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1:0')
+        or die "no listener: $!\n"
+} 1, 2;
+
+my $conf = <<'EOF';
+        location /report {
+            auth_request /api/stream_1/history;
+            proxy_pass http://127.0.0.1:BACKEND;
+        }
+
+        location /api/ {
+            fcchat_api;
+            fcchat_session_cache 60s;
+            fcchat_handshake_timeout 1s;
+        }
+
+        location /silent/ {
+            fcchat_api;
+            fcchat_postgres "host=127.0.0.1 port=NOBODY" timeout=5s;
+            fcchat_handshake_timeout 1s;
+        }
+
         location /asked/ {
             auth_request /auth;
             fcchat;
@@ -66,6 +90,12 @@ my $site = FC::Site->new($t, http => 'fcchat_session_cache 0;',
             return 204;
         }
 EOF
+
+$conf =~ s/BACKEND/$backend->sockport()/e;
+$conf =~ s/NOBODY/$nobody->sockport()/e;
+
+my $site = FC::Site->new($t, http => 'fcchat_session_cache 0;',
+                         more => $conf);
 
 my $queries = FC::Queries->new($site->pg());
 
@@ -111,3 +141,33 @@ is_deeply([ $ws->close(1000) ], [ 1000, '' ], 'closed');
 $ws = enter(204, undef, first => FC::WS::frame(payload =>
                                                '{"message":"early"}'));
 is($ws->recv_json()->{message}, 'early', 'a frame with the handshake');
+
+# what the API waited with is over with its answer: the request that asked it
+# may take longer than that, and its client as well
+
+my $api = FC::Api->new(cookie => $site->cookie('alice'));
+
+is($api->get('/api/stream_1/history')->{status}, 200, 'the API, alone');
+
+my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . port(8080));
+my $body = 'x' x (16 * 1024 * 1024);
+
+print $s $api->request('/report', headers => { Connection => 'close' });
+
+my $up = Test::Nginx::within(10, sub { $backend->accept() });
+my $request = Test::Nginx::within(10, sub { local $/ = "\r\n\r\n"; <$up> });
+
+like($request, qr{^GET /report }, 'let through by a subrequest');
+is($api->get('/silent/stream_1/history')->{status}, 503,
+   'one that came later had its time');
+
+# nginx takes the whole of it, while its client takes none
+
+print $up "HTTP/1.0 200 OK\r\nContent-Length: " . length($body) . "\r\n\r\n"
+          . $body;
+close $up;
+
+my $answer = Test::Nginx::within(30, sub { local $/; <$s> });
+
+is(length(($answer // '') =~ s/^.*?\r\n\r\n//sr), length $body,
+   'the whole of its answer');

@@ -554,6 +554,7 @@ struct ngx_http_fcchat_ctx_s {
     ngx_http_fcchat_tenant_waiter_t tenant;
     ngx_http_fcchat_auth_waiter_t   auth;
     ngx_http_fcchat_waiter_t        waiter;
+    ngx_event_t                     late;           /* up to inside() */
     ngx_event_t                     takeover;
     ngx_http_fcchat_session_t      *session;        /* detach off, after it */
     ngx_event_handler_pt            read;           /* the request's own */
@@ -583,6 +584,9 @@ ngx_int_t ngx_http_fcchat_entry_name(ngx_http_fcchat_ctx_t *ctx);
  * with r->main->count raised once.  Before inside() it is declined with 503
  * after fcchat_handshake_timeout. */
 ngx_int_t ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx);
+
+/* no step is waited for any more; idempotent */
+void ngx_http_fcchat_entry_stop(ngx_http_fcchat_ctx_t *ctx);
 
 /* the outcome of a step that ran outside the content handler; NGX_DONE: it
  * waits for another one.  ctx may be gone then */

@@ -13,8 +13,9 @@
  * Where a step waits, the request's count is raised once and the content
  * handler returns NGX_DONE; every later step ends in finish() or waits again.
  * The client may go at any time: then the request's cleanup stops the waiting
- * and gives the room's ref back.  One timer, that of the write event, bounds
- * all steps up to inside().
+ * and gives the room's ref back.  One timer bounds all steps up to inside().
+ * It is not that of the write event, which a subrequest shares with the main
+ * request.
  */
 
 
@@ -40,7 +41,7 @@ static void ngx_http_fcchat_auth_ready(ngx_http_fcchat_auth_waiter_t *w,
 static void ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
     ngx_http_fcchat_room_t *room, ngx_http_fcchat_store_rc_e rc);
 static ngx_int_t ngx_http_fcchat_entered(ngx_http_fcchat_ctx_t *ctx);
-static void ngx_http_fcchat_late(ngx_http_request_t *r);
+static void ngx_http_fcchat_late(ngx_event_t *ev);
 
 
 void
@@ -59,12 +60,18 @@ ngx_http_fcchat_entry_init(ngx_http_fcchat_ctx_t *ctx, ngx_http_request_t *r)
     ctx->waiter.ready = ngx_http_fcchat_room_ready;
 
     ctx->auth.from = ngx_http_fcchat_addr_key(r->connection);
+
+    ctx->late.handler = ngx_http_fcchat_late;
+    ctx->late.data = ctx;
+    ctx->late.log = r->connection->log;
 }
 
 
 void
 ngx_http_fcchat_entry_leave(ngx_http_fcchat_ctx_t *ctx)
 {
+    ngx_http_fcchat_entry_stop(ctx);
+
     ngx_http_fcchat_tenant_forget(&ctx->tenant);
     ngx_http_fcchat_auth_forget(&ctx->auth);
     ngx_http_fcchat_room_forget(&ctx->waiter);
@@ -381,38 +388,29 @@ ngx_http_fcchat_room_ready(ngx_http_fcchat_waiter_t *w,
 static ngx_int_t
 ngx_http_fcchat_entered(ngx_http_fcchat_ctx_t *ctx)
 {
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    if (r->connection->write->timer_set) {
-        ngx_del_timer(r->connection->write);
-    }
-
-    r->write_event_handler = ngx_http_request_empty_handler;
+    ngx_http_fcchat_entry_stop(ctx);
 
     return ctx->inside(ctx);
+}
+
+
+void
+ngx_http_fcchat_entry_stop(ngx_http_fcchat_ctx_t *ctx)
+{
+    if (ctx->late.timer_set) {
+        ngx_del_timer(&ctx->late);
+    }
 }
 
 
 /* all steps together have taken too long */
 
 static void
-ngx_http_fcchat_late(ngx_http_request_t *r)
+ngx_http_fcchat_late(ngx_event_t *ev)
 {
-    ngx_event_t            *wev;
     ngx_http_fcchat_ctx_t  *ctx;
 
-    wev = r->connection->write;
-
-    if (!wev->timedout) {
-        return;
-    }
-
-    wev->timedout = 0;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_fcchat_module);
+    ctx = ev->data;
 
     ngx_http_fcchat_entry_leave(ctx);
     ngx_http_fcchat_entry_finish(ctx,
@@ -432,9 +430,9 @@ ngx_http_fcchat_entry_wait(ngx_http_fcchat_ctx_t *ctx)
         ctx->holding = 1;
         ngx_http_fcchat_wheel_hold(ctx->worker);
         r->read_event_handler = ngx_http_test_reading;
-        r->write_event_handler = ngx_http_fcchat_late;
+        r->write_event_handler = ngx_http_request_empty_handler;
 
-        ngx_add_timer(r->connection->write, ctx->conf->handshake);
+        ngx_add_timer(&ctx->late, ctx->conf->handshake);
     }
 
     if (!ctx->pending) {
@@ -455,6 +453,8 @@ ngx_http_fcchat_entry_finish(ngx_http_fcchat_ctx_t *ctx, ngx_int_t rc)
     if (rc == NGX_DONE) {
         return;
     }
+
+    ngx_http_fcchat_entry_stop(ctx);
 
     r = ctx->request;
     c = r->connection;

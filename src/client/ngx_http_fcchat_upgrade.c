@@ -48,9 +48,7 @@ ngx_http_fcchat_upgrade(ngx_http_fcchat_ctx_t *ctx)
     r->read_event_handler = ngx_http_block_reading;
     r->write_event_handler = ngx_http_fcchat_upgrade_drain;
 
-    if (r->connection->write->timer_set) {
-        ngx_del_timer(r->connection->write);
-    }
+    ngx_http_fcchat_entry_stop(ctx);
 
     rc = ngx_http_send_header(r);
 
