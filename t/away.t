@@ -22,11 +22,12 @@ use FC::Util qw/ slow wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 6 + 5 + 5);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(2 * 7 + 5 + 5);
 
 my $pg = FC::Pg->new(private => 1, fsync => 0);
 my $site = FC::Site->new($t, pg => $pg, database => 0, http =>
-                         'fcchat_postgres "' . $pg->dsn() . '" timeout=2s;');
+                         'fcchat_postgres "' . $pg->dsn() . '" timeout=2s;'
+                         . ' fcchat_session_cache 60s;');
 
 $site->django->user($_) for qw/ alice bob /;
 $site->django->user('boss', is_staff => 1);
@@ -107,6 +108,10 @@ sub away {
     $m = $alice->recv_until(sub { $_[0]{type} eq 'error' }, 20);
     is_deeply([ @$m{qw/ code cid /} ], [ 'unavailable', $name ],
               "$name: a message, at last");
+
+    # more than 5 seconds after anybody has looked whether the room is there
+
+    is($site->join('alice')->status(), 101, "$name: who was known before");
 
     $undo->();
     ok(wait_for(sub { said() }, 10), "$name: and then again");

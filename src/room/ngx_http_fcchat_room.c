@@ -9,7 +9,7 @@
  * A room exists from the first question on, so that all who ask meanwhile wait
  * for the same answer.  An open room is looked up again when somebody wants to
  * join and the last look is old; those who are in go on meanwhile, and are
- * told 4404 if it is gone.
+ * told 4404 if it is gone.  Where nobody knows, it is taken to be there still.
  *
  * Refs are members, items under way and waiters' promises; a room without refs
  * lives on for a while, since the next viewer is mostly a reconnecting one.
@@ -90,7 +90,13 @@ ngx_http_fcchat_room_get(ngx_http_fcchat_hub_t *hub, ngx_str_t *schema,
 
     if (room->lookup == NULL && ngx_http_fcchat_room_lookup(room) != NGX_OK) {
 
-        if (!room->open && room->refs == 0) {
+        if (room->open) {
+            room->refs++;
+            *result = room;
+            return NGX_OK;
+        }
+
+        if (room->refs == 0) {
             ngx_http_fcchat_room_destroy(room);
         }
 
@@ -332,6 +338,10 @@ static void
 ngx_http_fcchat_room_answered(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_store_rc_e rc)
 {
+    if (rc == NGX_HTTP_FCCHAT_STORE_UNAVAILABLE && room->open) {
+        rc = NGX_HTTP_FCCHAT_STORE_OK;
+    }
+
     ngx_http_fcchat_room_wake(room, rc);
 
     if (!room->open && room->refs == 0 && room->lookup == NULL) {

@@ -350,7 +350,8 @@ void ngx_http_fcchat_hub_poll_soon(ngx_http_fcchat_hub_t *hub);
  * The room by name.  NGX_OK: *room has one more ref.  NGX_AGAIN: w->ready will
  * be called, not from inside.  NGX_DECLINED: PostgreSQL can't be asked now;
  * NGX_ERROR: no memory.  One look-up at a time for a room, however many wait;
- * a name that does not exist leaves nothing behind.
+ * a name that does not exist leaves nothing behind.  A room that is open is had
+ * while PostgreSQL is away as well.
  */
 ngx_int_t ngx_http_fcchat_room_get(ngx_http_fcchat_hub_t *hub,
     ngx_str_t *schema, ngx_str_t *name, ngx_http_fcchat_waiter_t *w,
