@@ -28,7 +28,8 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27 + 2);
 my $t2 = Test::Nginx->new();
-my $presence = 'fcchat_guests read; fcchat_presence on limit=16 grace=1s;';
+my $presence = 'fcchat_guests read; fcchat_presence on limit=16 grace=1s;'
+               . ' fcchat_timeout 10m;';
 
 my $site = FC::Site->new($t, workers => 2, location => "$WORKER $presence",
                          main => 'worker_shutdown_timeout 1s;');
@@ -102,7 +103,7 @@ is_deeply(told($old[3], 'bob'),
 
 begin();
 
-my $guest = $site->join(undef);
+my $guest = $site2->join(undef);
 my $other = $site->join('carol', room => 'stream_2');
 
 is($guest->status(), 101, 'a guest');
@@ -181,7 +182,13 @@ ok(wait_for(sub {
 }, 30), 'where it goes on');
 is(counts('bob', @rest) . ' ' . counts('carol', @rest),
    join(' ', (0) x 12), 'nobody was told of in between');
-ok($guest->send_ping('there'), 'the guest is there');
+$guest->send_ping('there');
+
+my $pong;
+
+1 while ($pong = $guest->recv_message()) && $pong->{op} != 10;
+
+is(($pong // {})->{payload}, 'there', 'the guest is there');
 
 
 sub name {
