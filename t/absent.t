@@ -23,7 +23,7 @@ select STDOUT; $| = 1;
 
 use Time::HiRes qw/ time /;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(31);
 
 # a worker for each of two sockets: what crosses goes by Redis or PostgreSQL
 
@@ -80,14 +80,16 @@ cmp_ok(time() - $start, '<', 4 * slow(), 'within a second');
 # Redis comes, and goes
 
 $redis->start();
+ok(wait_for(sub { ups() >= 2 }), 'Redis came, to both workers');
 ok(wait_for(sub { crossing($alice, $bob) < 0.2 * slow() }, 15),
-   'Redis came: delivery is quick');
+   'delivery is quick');
 
 $redis->restart();
 $alice->send_json({ message => 'during the restart' });
 is($alice->recv_json()->{message}, 'during the restart', 'Redis restarts');
 is(($bob->recv_json(10) // {})->{message}, 'during the restart',
    'to another worker');
+ok(wait_for(sub { ups() >= 4 }), 'it is back');
 ok(wait_for(sub { crossing($alice, $bob) < 0.2 * slow() }, 15),
    'quick again');
 is_deeply([ $alice->recv_all(0.3), $bob->recv_all(0.1) ], [],
@@ -178,6 +180,13 @@ sub two {
     $_->recv_all(0.1) for @two;
 
     return @two;
+}
+
+
+# So often has a worker got a Redis.
+
+sub ups {
+    return scalar(() = log_lines($t, qr/fcchat redis \S+ is up/));
 }
 
 

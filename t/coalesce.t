@@ -14,6 +14,7 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use IO::Select;
 use Test::Nginx;
+use Time::HiRes qw/ time /;
 
 use FC::Site;
 use FC::Util qw/ slurp wait_for workers /;
@@ -21,7 +22,7 @@ use FC::Util qw/ slurp wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(7);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(8);
 my $site = FC::Site->new($t, http => 'fcchat_coalesce 1s;');
 
 $site->django()->user($_) for qw/ alice bob /;
@@ -33,6 +34,8 @@ my $bob = $site->join('bob');
 is($alice->recv_json()->{type}, 'welcome', 'a sender');
 
 # a reader is there when it has had something
+
+my $start = time();
 
 say_it('first');
 is($bob->recv_json()->{message}, 'first', 'the first one goes at once');
@@ -48,6 +51,7 @@ while ($bytes !~ /"m5"/ && IO::Select->new($bob->socket())->can_read(5)) {
 
 is(join(' ', $bytes =~ /"(m\d)"/g), 'm1 m2 m3 m4 m5', 'all others come');
 cmp_ok($reads, '<=', 2, 'by a read or two, not five');
+cmp_ok(time() - $start, '>=', 0.9, 'when the time is over');
 
 # the sender's acks do not wait, and a worker that leaves takes nothing along
 

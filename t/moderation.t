@@ -205,8 +205,9 @@ is(ask('mod', { type => 'slow', seconds => 30 })->{seq}, ++$n, 'slow');
 is_deeply(seen($there, sub { ($_[0]{action} // '') eq 'slow' })->{modes},
           { slow => 30 }, 'told');
 ok(wait_for(sub { fresh()->{modes}{slow} == 30 }), 'in welcome');
-$old->recv_until(sub { $_[0]{message} eq '低速モード: 発言は 30 秒に 1 回までです。' });
-pass('in Japanese');
+ok($old->recv_until(sub {
+    ($_[0]{message} // '') eq '低速モード: 発言は 30 秒に 1 回までです。';
+}), 'in Japanese');
 
 # a moderator by a row, while the socket is open
 

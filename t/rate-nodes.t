@@ -18,13 +18,13 @@ use Test::Nginx;
 
 use FC::Crowd qw/ $WORKER spread /;
 use FC::Site;
-use FC::Util qw/ wait_for /;
+use FC::Util qw/ log_lines wait_for /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(20 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(22 + 2);
 my $t2 = Test::Nginx->new();
 
 # with a rate this low no token comes back while the test runs
@@ -37,7 +37,8 @@ my $site2 = FC::Site->new($t2, listen => 8081, workers => 2, rate => $slow,
 my $bus = $site->redis->client();
 my ($n, @users) = (0, qw/ alice bob carol dave erin /);
 
-$site->django->user($_) for @users;
+my %id = map { $_ => $site->django->user($_) } @users;
+
 $site->django->user('boss', is_staff => JSON::PP::true);
 $site->cookie($_) for @users, 'boss';
 $site2->{cookies} = $site->{cookies};
@@ -123,24 +124,43 @@ is(told($dave), 'ack', 'it goes on');
 
 # without Redis limits are of a node
 
+my $ups = ups();
+
 $site->redis->kill9();
 is(join(' ', map { told($dave) } 1 .. 6),
    'ack ack ack ack ack rate_limited', 'on one, without Redis');
 is(join(' ', map { told($dave2) } 1 .. 2), 'ack ack', 'not on the other');
 $site->redis->start();
-ok(wait_for(sub { told($dave2) eq 'rate_limited' }), 'both have a limit');
+ok(wait_for(sub { ups() >= $ups + 4 }), 'Redis is back');
+$bus = $site->redis->client();
+$bus->cmd('SUBSCRIBE', 'fcchat:rates');
+
+my ($erin, $erin2) = map { $_->join('erin', protocol => 'fcchat.v1') } $site,
+                                                                      $site2;
+
+is(join(' ', map { told($erin) } 1 .. 6), 'ack ack ack ack ack ack', 'on one');
+heard(6, $id{erin});
+is(told($erin2), 'rate_limited', 'and not on the other, as before');
 
 
-# That many things that were sent are told of by now, and Redis has handed them
-# to all who listen.
+# So often has a worker got its Redis.
+
+sub ups {
+    return scalar(map { log_lines($_, qr/fcchat redis \S+ is up/) } $t, $t2);
+}
+
+
+# That many things that were sent, by this user if any, are told of by now, and
+# Redis has handed them to all who listen.
 
 sub heard {
-    my ($want) = @_;
+    my ($want, $user) = @_;
 
     while ($want > 0) {
         my (undef, $data) = $bus->message(5) or die "nothing is told\n";
 
-        $want -= @{FC::WS->json()->decode($data)->{spent}};
+        $want -= grep { !$user || $_->[1] == $user }
+                 @{FC::WS->json()->decode($data)->{spent}};
     }
 
     my $clients = $site->redis->client();
