@@ -20,6 +20,7 @@
 #include <ngx_http_fcchat_room.h>
 
 
+static void ngx_http_fcchat_ruled_behind(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_ruled_reload(ngx_http_fcchat_room_t *room);
 static void ngx_http_fcchat_ruled_reloaded(void *data,
     ngx_http_fcchat_store_answer_t *answer);
@@ -192,8 +193,23 @@ ngx_http_fcchat_ruled_anew(ngx_http_fcchat_room_t *room)
         room->state = NULL;
     }
 
+    ngx_http_fcchat_ruled_behind(room);
+}
+
+
+/*
+ * By an event that can't be applied.  Of many at once the first one asks, and
+ * the answer is compared with the number of the last.
+ */
+
+static void
+ngx_http_fcchat_ruled_behind(ngx_http_fcchat_room_t *room)
+{
     room->unruled = 1;
-    ngx_http_fcchat_ruled_reload(room);
+
+    if (room->state == NULL) {
+        ngx_http_fcchat_ruled_reload(room);
+    }
 }
 
 
@@ -303,7 +319,8 @@ ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room, fcc_event_t *e)
     }
 
     if (fcc_mod_read(&mod, &e->type, &e->detail, &root) != FCC_OK) {
-        ngx_http_fcchat_ruled_anew(room);
+        room->applied = e->seq;
+        ngx_http_fcchat_ruled_behind(room);
         return;
     }
 
@@ -315,7 +332,7 @@ ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         room->applied = e->seq;
 
         if (mod.action == FCC_MOD_STATE) {
-            ngx_http_fcchat_ruled_anew(room);
+            ngx_http_fcchat_ruled_behind(room);
 
         } else {
 
@@ -326,7 +343,7 @@ ngx_http_fcchat_ruled_event(ngx_http_fcchat_room_t *room, fcc_event_t *e)
             if (room->rules == NULL
                 || ngx_http_fcchat_rules_apply(room->rules, &mod, e) != NGX_OK)
             {
-                ngx_http_fcchat_ruled_anew(room);
+                ngx_http_fcchat_ruled_behind(room);
             }
         }
 

@@ -1,0 +1,152 @@
+#!/usr/bin/perl
+
+# Answers of PostgreSQL that are on their way while something happens which they
+# do not know of: none is asked for again and again, and none is taken for more
+# than it is.
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
+
+use Test::Nginx;
+
+use FC::Proxy;
+use FC::Queries;
+use FC::Site;
+use FC::Util qw/ wait_for /;
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 2);
+my $t2 = Test::Nginx->new();
+
+# two nodes that know of each other by PostgreSQL alone, the second by way of a
+# proxy; while one of its connections waits another one goes on
+
+my $site = FC::Site->new($t, bus => 0);
+my $pg = $site->pg();
+my $log = FC::Proxy->new(to => $pg->host() . '/.s.PGSQL.' . $pg->port(),
+                         filter => \&answer);
+my $site2 = FC::Site->new($t2, listen => 8081, pg => $pg, database => 0,
+                          redis => $site->redis, bus => 0,
+                          django => $site->django, http =>
+                          'fcchat_postgres "host=127.0.0.1 port='
+                          . $log->port() . ' user=' . $pg->user() . ' dbname='
+                          . $pg->name() . ' sslmode=disable gssencmode=disable'
+                          . '" connections=3 timeout=60s;');
+
+my %user = map { $_ => $site->django->user($_) } qw/ alice bob /;
+my %room = map { $_ => $site->django->room($_) } qw/ banned /;
+
+$site->cookie($_) for keys %user;
+$site2->{cookies} = $site->{cookies};
+
+my $queries = FC::Queries->new($pg);
+
+$t->run();
+$t2->run();
+
+my @v1 = (protocol => 'fcchat.v1');
+my $heads = qr/SELECT room_id, epoch, last_seq /;
+
+bans();
+
+
+# Many rows by hand, each for itself, all of which come at once.
+
+sub bans {
+    my $bob = $site2->join('bob', @v1, room => 'banned');
+
+    is($bob->recv_json()->{type}, 'welcome', 'bans: a reader');
+    hold($heads);
+    ok(answered(), 'bans: a look at the head is on its way');
+    $queries->since();
+
+    $pg->sql(join ';', map {
+        "insert into fcchat_ban (room_id, user_id) values ($room{banned}, $_)";
+    } map({ 1_000_000 + $_ } 1 .. 200), $user{bob});
+
+    go();
+    is(($bob->recv_close())[0], 4403, 'bans: the last one is known');
+
+    my $n = $queries->count(qr/fcchat_state\(/);
+
+    ok($n >= 1 && $n <= 3, 'bans: and PostgreSQL was asked for all together')
+        or diag("$n questions");
+
+    return;
+}
+
+
+# The next answer to such a question is held back; whether it is there; and it
+# goes on.
+
+sub hold {
+    my ($re) = @_;
+
+    $log->set(go => 0, hold => "$re");
+
+    return;
+}
+
+
+sub answered {
+    return wait_for(sub { grep { $_ eq 'answered' } $log->lines() });
+}
+
+
+sub go {
+    $log->set(go => 1, flush => 1);
+    $log->{told} = '';
+
+    return;
+}
+
+
+# In the proxy's process.  A statement is sent once by its text, and from then
+# on by its name, which is that of the text.
+
+my %sql;
+
+sub answer {
+    my ($way, $bytes, $state, $set) = @_;
+
+    if ($way eq 'up') {
+        while ($bytes =~ /(fcchat_[0-9a-f]{16}_\d+)\0([^\0]+)\0/g) {
+            $sql{$1} = $2;
+        }
+
+        # the server is ready once without a Sync, at the beginning
+
+        $state->{asked} //= 1;
+        $state->{asked} += () = $bytes =~ /S\0\0\0\x04/g;
+
+        my $asked = join ' ', $bytes, map { $sql{$_} // '' }
+                    $bytes =~ /\0(fcchat_[0-9a-f]{16}_\d+)\0/g;
+
+        if ($set->{hold} && $asked =~ $set->{hold}) {
+            $state->{held} = '';
+            delete $set->{hold};
+        }
+
+        return $bytes;
+    }
+
+    $state->{had} += () = $bytes =~ /Z\0\0\0\x05/g;
+
+    return $bytes if !defined $state->{held};
+
+    $state->{held} .= $bytes;
+
+    return delete $state->{held} if $set->{go};
+
+    FC::Proxy::tell('answered') if $state->{had} == $state->{asked};
+
+    return;
+}
