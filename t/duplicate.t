@@ -16,12 +16,14 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 
 use Test::Nginx;
 
+use FC::Crowd;
 use FC::Site;
+use FC::Util qw/ wait_for /;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(18);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(20);
 my $site = FC::Site->new($t, workers => 2, rate => 'fcchat_rate 1000r/s;');
 
 $site->django->user($_) for qw/ alice bob /;
@@ -78,8 +80,20 @@ is($site->pg->sql('select count(*) from localhost.chat_chatmessage'), 13,
 $site->pg->sql(q{alter table localhost.chat_chatmessage
                  add constraint no_x check (content <> 'x')});
 is(said($alice, 'x', 'x1')->{code}, 'rejected', 'not stored');
+
+# nor was it when its sender has gone before that is known
+
+my $gone = $site->join('alice', %v1);
+my $lock = FC::Crowd->lock($site->pg, 'localhost.chat_chatmessage');
+my $n = 1;
+
+$gone->send_json({ type => 'message', text => 'x' });
+is(($gone->close())[0], 1000, 'one whose sender goes first');
+$lock->release();
+ok(wait_for(sub { said($alice, 'x', 'x' . ++$n)->{code} ne 'duplicate' }),
+   'is not stored either');
 $site->pg->sql('alter table localhost.chat_chatmessage drop constraint no_x');
-is(said($alice, 'x', 'x2')->{type}, 'ack', 'it may be said again');
+is(said($alice, 'x', 'last')->{type}, 'ack', 'it may be said again');
 
 
 # the answer to a message

@@ -23,7 +23,7 @@ use FC::Util qw/ wait_for workers /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(29);
 my $t2 = Test::Nginx->new();
 
 my $site = FC::Site->new($t, workers => 2, location => $WORKER,
@@ -32,7 +32,7 @@ my $site2 = FC::Site->new($t2, listen => 8081, workers => 2,
                           location => $WORKER, pg => $site->pg,
                           redis => $site->redis, django => $site->django);
 
-$site->django->user($_) for qw/ alice bob dave /;
+$site->django->user($_) for qw/ alice bob dave erin /;
 
 my $owner = $site->django->user('owner');
 
@@ -126,6 +126,19 @@ my $again = $c->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ });
 
 is($again->{type}, 'ack', 'the same cid is the same message');
 is(told($c), 'slow_mode', 'which gives nothing back');
+
+# nor does one whose sender is not there to be told
+
+my $gone = $site->join('erin', @v1);
+my $lock = FC::Crowd->lock($site->pg, 'localhost.chat_chatmessage');
+
+$gone->send_json({ type => 'message', text => 'x' });
+is(($gone->close())[0], 1000, 'one whose sender goes first');
+$lock->release();
+
+my $erin = $site->join('erin', @v1);
+
+ok(wait_for(sub { told($erin) eq 'ack' }), 'does not count');
 
 # shorter, by when the last one was; dave knows that so much has passed
 

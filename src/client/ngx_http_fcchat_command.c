@@ -500,11 +500,6 @@ ngx_http_fcchat_command_done(void *session, ngx_http_fcchat_outcome_t *o)
 
         if (o->code) {
 
-            if (o->message) {
-                ngx_http_fcchat_slow_back(s->room, s->author.id);
-                ngx_http_fcchat_command_unsay(s);
-            }
-
             err.code = o->code;
             err.text = o->text;
 

@@ -303,7 +303,6 @@ typedef struct {
     int64_t                         seq;
     int64_t                         id;
     ngx_str_t                       cid;
-    unsigned                        message:1;  /* it was one */
 } ngx_http_fcchat_outcome_t;
 
 /*
@@ -483,7 +482,8 @@ void ngx_http_fcchat_room_dirty(ngx_http_fcchat_room_t *room);
 /*
  * Sends a message on its way; sender->done tells its fate, not from inside.
  * NGX_OK, NGX_BUSY (queue full) or NGX_ERROR (no memory): done is not called
- * then.  Strings are copied.
+ * then.  Strings are copied.  One that is not stored gives back what slow mode
+ * and the rate took for it, also when the sender is gone.
  */
 ngx_int_t ngx_http_fcchat_say(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_author_t *author, fcc_str_t *cid, fcc_str_t *text,

@@ -16,6 +16,7 @@
 
 
 static void ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item);
+static void ngx_http_fcchat_unsay(ngx_http_fcchat_store_item_t *item);
 static void ngx_http_fcchat_say_outcome(ngx_http_fcchat_store_item_t *item,
     ngx_http_fcchat_outcome_t *o);
 
@@ -71,6 +72,10 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
     room = item->room;
     sender = item->client;
 
+    if (item->rc != NGX_HTTP_FCCHAT_STORE_OK) {
+        ngx_http_fcchat_unsay(item);
+    }
+
     /* the sender first: its ack stands before the echo */
 
     if (sender->session) {
@@ -113,6 +118,32 @@ ngx_http_fcchat_said(ngx_http_fcchat_store_item_t *item)
 }
 
 
+/* what was not stored does not count, whoever is left to be told */
+
+static void
+ngx_http_fcchat_unsay(ngx_http_fcchat_store_item_t *item)
+{
+    ngx_http_fcchat_hub_t   *hub;
+    ngx_http_fcchat_room_t  *room;
+
+    room = item->room;
+    hub = room->hub;
+
+    ngx_http_fcchat_slow_back(room, item->user_id);
+
+    if (hub->zone == NULL) {
+        return;
+    }
+
+    ngx_http_fcchat_rate_unsay(hub->zone,
+                               ngx_http_fcchat_user_key(hub, &room->schema,
+                                                        item->user_id));
+
+    ngx_http_fcchat_spent(hub, &room->schema, item->user_id,
+                          NGX_HTTP_FCCHAT_RATE_MESSAGE, NULL, 0, 0);
+}
+
+
 /*
  * A new number is above all that were there when it was asked for, or the log
  * went back and others write it again already.
@@ -140,7 +171,6 @@ ngx_http_fcchat_say_outcome(ngx_http_fcchat_store_item_t *item,
 {
     ngx_memzero(o, sizeof(ngx_http_fcchat_outcome_t));
 
-    o->message = 1;
     o->retry_after = -1;
     o->seq = item->seq;
     o->id = item->id;
