@@ -23,7 +23,7 @@ use FC::Util qw/ wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(4 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10 + 2);
 my $t2 = Test::Nginx->new();
 
 # two nodes that know of each other by PostgreSQL alone, the second by way of a
@@ -42,7 +42,7 @@ my $site2 = FC::Site->new($t2, listen => 8081, pg => $pg, database => 0,
                           . '" connections=3 timeout=60s;');
 
 my %user = map { $_ => $site->django->user($_) } qw/ alice bob /;
-my %room = map { $_ => $site->django->room($_) } qw/ banned /;
+my %room = map { $_ => $site->django->room($_) } qw/ banned deleted /;
 
 $site->cookie($_) for keys %user;
 $site2->{cookies} = $site->{cookies};
@@ -53,9 +53,10 @@ $t->run();
 $t2->run();
 
 my @v1 = (protocol => 'fcchat.v1');
-my $heads = qr/SELECT room_id, epoch, last_seq /;
+my ($heads, $before) = (qr/SELECT room_id, epoch, last_seq /, qr/seq < \$2/);
 
 bans();
+deletes();
 
 
 # Many rows by hand, each for itself, all of which come at once.
@@ -79,6 +80,50 @@ sub bans {
 
     ok($n >= 1 && $n <= 3, 'bans: and PostgreSQL was asked for all together')
         or diag("$n questions");
+
+    return;
+}
+
+
+# Many messages are deleted while PostgreSQL is asked for them.
+
+sub deletes {
+    $pg->sql("insert into chat_chatmessage (room_id, user_id, content,"
+             . " message_type, is_deleted, is_pinned, created_at)"
+             . " select $room{deleted}, $user{alice}, 'text ' || n, 'message',"
+             . " false, false, now() from generate_series(1, 250) n");
+
+    my @there = (@v1, room => 'deleted');
+    my $alice = $site2->join('alice', @there);
+    my $welcome = $alice->recv_json();
+
+    is($welcome->{head}, 250, 'deletes: a reader');
+    $queries->since();
+    hold($before);
+
+    my $bob = $site2->join('bob', @there, query => "since=$welcome->{epoch}:0");
+
+    ok(answered(), 'deletes: one comes back');
+    $pg->sql("update chat_chatmessage set is_deleted = true"
+             . " where room_id = $room{deleted} and"
+             . " substr(content, 6)::int between 1 and 200");
+    ok($alice->recv_until(sub { ($_[0]{seq} // 0) == 450 }),
+       'deletes: many texts go meanwhile');
+    go();
+
+    my (@seqs, @texts);
+
+    $bob->recv_until(sub {
+        push @seqs, $_[0]{seq} if $_[0]{seq};
+        push @texts, $_[0]{text} if length($_[0]{text} // '');
+
+        return ($_[0]{seq} // 0) == 450;
+    });
+
+    is("@seqs", join(' ', 1 .. 450), 'deletes: all numbers come');
+    is("@texts", join(' ', map { "text $_" } 201 .. 250),
+       'deletes: with the texts that there still are');
+    is($queries->count($before), 2, 'deletes: asked for once more');
 
     return;
 }

@@ -183,6 +183,7 @@ ngx_http_fcchat_resume_ask(ngx_http_fcchat_room_t *room, int64_t before)
     }
 
     room->before = before;
+    room->tainted = 0;
 
     /* when it can't be asked, the next tick tries again */
 
@@ -215,6 +216,14 @@ ngx_http_fcchat_resume_read(void *data, ngx_http_fcchat_store_answer_t *answer)
     if (!ngx_http_fcchat_room_same_epoch(room, &answer->room.epoch)) {
         ngx_http_fcchat_room_head(room, &answer->room.epoch,
                                   answer->room.head);
+        return;
+    }
+
+    if (room->tainted) {
+
+        /* asked again at each of many deletes, it would run as often */
+
+        ngx_http_fcchat_room_resuming(room);
         return;
     }
 

@@ -215,6 +215,8 @@ struct ngx_http_fcchat_room_s {
     unsigned                        stale:1;    /* its head is to be asked */
     unsigned                        moderated:1;    /* its state was read */
     unsigned                        unruled:1;  /* and is to be read anew */
+    unsigned                        tainted:1;  /* the backfill may have what
+                                                 * was deleted since */
 
     ngx_uint_t                      refs;       /* members, items, waiters */
     ngx_msec_t                      idle;       /* since when refs is 0 */

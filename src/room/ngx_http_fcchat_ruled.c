@@ -424,11 +424,7 @@ ngx_http_fcchat_ruled_deleted(ngx_http_fcchat_room_t *room, fcc_mod_t *mod,
 
     /* what is being read may have it still */
 
-    if (room->backfill) {
-        ngx_http_fcchat_store_forget(room->backfill);
-        room->backfill = NULL;
-        ngx_http_fcchat_room_resuming(room);
-    }
+    room->tainted = 1;
 }
 
 
