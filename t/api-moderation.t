@@ -22,7 +22,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http http_ssl rewrite socket_ssl/)
-        ->plan(83);
+        ->plan(89);
 
 $t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
@@ -151,6 +151,25 @@ is(act($none, at => '/any/stream_1',
        header(Origin => 'http://evil.test',
               Cookie => "sessionid=$cookie{mia}; token=$c->{cookie}")),
    $PASSES, 'any');
+
+# without a Host, as over HTTP/3: the one that the request is for
+
+for my $case ([ 'http://localhost' => 404 ], [ 'http://localhost:80' => 404 ],
+              [ 'http://localhost:81' => 403 ],
+              [ 'http://localhost.test' => 403 ], [ '' => 403 ],
+              [ 'http://localhost' => 403, 'localhost.test' ])
+{
+    my ($for, $status, $host) = @$case;
+    my $request = $api->request("$BASE/moderation", method => 'POST',
+                                json => $none,
+                                headers => { %{$api->{headers}},
+                                             Origin => 'http://localhost' });
+    my $line = defined $host ? "Host: $host\r\n" : '';
+
+    $request =~ s{ (/.*) HTTP/1\.1\r\n.*\r\n}{ $for$1 HTTP/1.0\r\n$line};
+    is($api->exchange($request)->{status}, $status,
+       "for '$for', Host: " . ($host // 'none'));
+}
 
 # over TLS, without an Origin: the Referer
 

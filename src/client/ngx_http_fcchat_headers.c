@@ -18,6 +18,7 @@ static void ngx_http_fcchat_header(ngx_table_elt_t *e,
     ngx_http_fcchat_headers_t *h);
 static ngx_uint_t ngx_http_fcchat_header_is(ngx_table_elt_t *e,
     const char *name, size_t len);
+static void ngx_http_fcchat_host(ngx_http_request_t *r, ngx_str_t *host);
 
 
 #define ngx_http_fcchat_header_eq(e, name)                                    \
@@ -226,16 +227,49 @@ ngx_http_fcchat_tls(ngx_http_request_t *r)
 ngx_uint_t
 ngx_http_fcchat_origin_same(ngx_http_request_t *r, fcc_origin_t *origin)
 {
-    ngx_str_t  *host;
+    ngx_str_t  host;
 
-    if (r->headers_in.host == NULL) {
-        return 0;
+    ngx_http_fcchat_host(r, &host);
+
+    return fcc_http_origin_same(origin, host.data, host.len,
+                                ngx_http_fcchat_tls(r));
+}
+
+
+/*
+ * HTTP/3 has it in ":authority" alone, and HTTP/1.0 may have it in the request
+ * line alone, where most versions of nginx do not count the port to the host.
+ * Empty: nowhere.
+ */
+
+static void
+ngx_http_fcchat_host(ngx_http_request_t *r, ngx_str_t *host)
+{
+    u_char  *p, *end;
+
+    if (r->headers_in.host) {
+        *host = r->headers_in.host->value;
+        return;
     }
 
-    host = &r->headers_in.host->value;
+    ngx_str_null(host);
 
-    return fcc_http_origin_same(origin, host->data, host->len,
-                                ngx_http_fcchat_tls(r));
+    if (r->host_end == NULL) {
+        return;
+    }
+
+    p = r->host_end;
+
+    if (r->http_version < NGX_HTTP_VERSION_20) {
+        end = r->request_line.data + r->request_line.len;
+
+        while (p < end && *p != '/' && *p != '?' && *p != ' ') {
+            p++;
+        }
+    }
+
+    host->data = r->host_start;
+    host->len = p - r->host_start;
 }
 
 
