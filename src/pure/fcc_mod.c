@@ -280,6 +280,14 @@ fcc_mod_check(const fcc_mod_t *mod, fcc_proto_error_t *err)
 {
     unsigned  who;
 
+    /* to the database this is no end at all */
+
+    if (mod->seconds == 0
+        && (mod->action == FCC_MOD_PIN || mod->action == FCC_MOD_BAN))
+    {
+        return fcc_mod_bad(err, "A pin or a ban lasts for a second at least.");
+    }
+
     switch (mod->action) {
 
     case FCC_MOD_DELETE:
