@@ -115,7 +115,7 @@ sub leaving {
 
     $proxy->set(hold => 'read write');
     $alice->send_json({ type => 'message', text => 'z', cid => 'z' });
-    wait_for(sub { $queries->count(qr/fcchat_append\(/) > 1 });
+    wait_for(sub { $queries->count(qr/fcchat_append\(\$1/) > 1 });
 
     $t->reload();
     ok(wait_for(sub { slurp("/proc/$old/cmdline") =~ /shutting down/ }),
@@ -141,7 +141,7 @@ sub filter {
     my ($way, $bytes, $state, $set) = @_;
 
     if ($way eq 'up') {
-        $state->{name} = 'write' if $bytes =~ /fcchat_append/;
+        $state->{name} = 'write' if $bytes =~ /fcchat_append\(\$1/;
         return $bytes;
     }
 
