@@ -18,17 +18,17 @@ use lib ($ENV{TEST_NGINX_LIB} || 'lib'), 'lib';
 use Test::Nginx;
 
 use MIME::Base64 qw/ decode_base64 /;
-use Time::HiRes qw/ time /;
+use Time::HiRes qw/ sleep time /;
 
 use FC::Queries;
 use FC::Site;
-use FC::Util qw/ slow wait_for /;
+use FC::Util qw/ slow wait_for workers /;
 use FC::WS;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(37);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(39);
 my $site = FC::Site->new($t, http => <<'EOF2', more => <<'EOF3');
     fcchat_session_cache 1s;
     fcchat_session_redis %%REDIS%% db=3;
@@ -66,6 +66,13 @@ EOF2
 
         location /patient/ {
             fcchat;
+            fcchat_ping 40s;
+            fcchat_timeout 80s;
+        }
+
+        location /aged/ {
+            fcchat;
+            fcchat_session_cache 8s;
             fcchat_ping 40s;
             fcchat_timeout 80s;
         }
@@ -170,6 +177,11 @@ ok(wait_for(sub {
     return $m->{user}{role} eq 'moderator';
 }, 5, 0.2), 'staff from now on');
 
+# in the cache from now on, for later
+
+my $aged = enter('aged', 'aged', 'db');
+my $then = time() + 7;
+
 # many sockets, one question
 
 my @keys = $django->sessions(30, 'many');
@@ -193,6 +205,27 @@ is(join(' ', map { scalar(my @all = split /,/) } @asked[1 .. 3]), '30 30 30',
    'each session once');
 
 $_->drop() for @many;
+
+# an answer from the cache that is older than the worker and has to be asked for
+# again by now
+
+my ($worker) = workers($t);
+my $left = $then - time();
+
+sleep($left) if $left > 0;
+$django->logout($aged->{key});
+$t->reload();
+ok(wait_for(sub { my @now = workers($t); @now == 1 && $now[0] != $worker }),
+   'a reload');
+
+SKIP: {
+    my $ws = $site->join('aged', cookie => $aged->{key},
+                         path => '/aged/stream_1/');
+
+    skip 'not in the cache any more', 1 if $ws->status() == 401;
+
+    is(join(' ', $ws->recv_close(3 * slow())), $ENDED, 'a logout before it');
+}
 
 # two of the engines do without a table of sessions
 

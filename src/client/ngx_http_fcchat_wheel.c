@@ -80,6 +80,12 @@ ngx_http_fcchat_wheel_sooner(ngx_http_fcchat_session_t *s, ngx_msec_t at)
 {
     uint32_t  tick;
 
+    /* what is overdue may be from before the worker's first tick */
+
+    if ((ngx_msec_int_t) (at - ngx_current_msec) < 0) {
+        at = ngx_current_msec;
+    }
+
     tick = (at - s->worker->started) / NGX_HTTP_FCCHAT_WHEEL_TICK + 1;
 
     if (s->wheel.next == NULL || (int32_t) (tick - s->due) < 0) {
