@@ -205,9 +205,10 @@ sub start_nginx {
         or die "nginx did not start:\n" . slurp("$var/nginx.log")
                . slurp("$var/error.log");
 
-    return 'http://' . ($address =~ /^(?:127\.|0\.0\.0\.0)/ ? 'localhost'
-                                                           : $address)
-           . ":$port/";
+    my $host = $address =~ /^(?:127\.0\.0\.1|0\.0\.0\.0)$/ ? 'localhost'
+                                                         : $address;
+
+    return "http://$host:$port/";
 }
 
 

@@ -80,6 +80,16 @@ sub shown {
 }
 
 
+SKIP: {
+    skip 'another demo than ours', 2 unless $demo->taken();
+
+    my ($address, $port) = $demo->url() =~ m!//([\w.]+):(\d+)/!;
+
+    is($address, '127.0.0.2', 'the demo listens where it is told to');
+    cmp_ok($port, '>', $demo->taken(), 'at the next free port');
+}
+
+
 # two windows that share one cookie jar are two users
 
 my $alice = open_window('en-US', user => 'alice');

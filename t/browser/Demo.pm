@@ -1,7 +1,8 @@
 package Demo;
 
-# Runs demo/run as a child with a state directory of its own; or uses one that
-# runs already, whose address FCCHAT_DEMO_URL tells.
+# Runs demo/run as a child with a state directory of its own, and at an address
+# where the port it is to have, taken(), is another's; or uses one that runs
+# already, whose address FCCHAT_DEMO_URL tells.
 
 use strict;
 use warnings;
@@ -16,6 +17,7 @@ use Time::HiRes qw/ time sleep /;
 
 my $ROOT = abs_path(dirname(__FILE__) . '/../..');
 
+use constant ADDRESS       => '127.0.0.2';
 use constant START_TIMEOUT => 300;
 use constant STOP_TIMEOUT  => 30;
 
@@ -43,8 +45,8 @@ sub new {
 sub _start {
     my ($self) = @_;
 
-    my $port = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
-        ->sockport();
+    $self->{taken} = IO::Socket::INET->new(Listen => 1, LocalAddr => ADDRESS)
+        or die "can't listen: $!";
 
     $self->{var} = tempdir('fcchat-demo-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 
@@ -57,7 +59,8 @@ sub _start {
     die "fork: $!" unless defined $pid;
 
     if ($pid == 0) {
-        $ENV{FCCHAT_DEMO_PORT} = $port;
+        $ENV{FCCHAT_DEMO_LISTEN} = ADDRESS;
+        $ENV{FCCHAT_DEMO_PORT} = $self->taken();
         $ENV{FCCHAT_DEMO_VAR} = $self->{var};
 
         open STDIN, '<', '/dev/null';
@@ -77,9 +80,7 @@ sub _wait_ready {
 
     my $end = time() + START_TIMEOUT;
 
-    # it takes another port when somebody was faster
-
-    my $address = qr!(http://(?:127\.0\.0\.1|localhost):\d+/)\s!;
+    my $address = qr!(http://[\w.]+:\d+/)\s!;
 
     until (($self->{base}) = $self->{output} =~ $address) {
         if (time() > $end || !$self->_read($end - time())) {
@@ -97,6 +98,13 @@ sub _read {
 
     return sysread $self->{out}, $self->{output}, 65536,
         length $self->{output};
+}
+
+
+sub taken {
+    my ($self) = @_;
+
+    return $self->{taken} && $self->{taken}->sockport();
 }
 
 
