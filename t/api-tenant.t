@@ -17,12 +17,12 @@ use Test::Nginx;
 use FC::Api;
 use FC::Crowd;
 use FC::Site;
-use FC::Util qw/ wait_for /;
+use FC::Util qw/ log_lines wait_for /;
 
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(52);
+my $t = Test::Nginx->new()->has(qw/http rewrite map/)->plan(55);
 
 $t->write_file('api_secret', "the site's secret\n");
 chmod 0600, $t->testdir() . '/api_secret';
@@ -209,7 +209,7 @@ $r = got('east', "$BASE/reactions$r->{json}{next}");
 is(scalar @{$r->{json}{minutes}}, 14, 'and the rest');
 is($r->{json}{next}, undef, 'nothing more');
 
-# one at a time, and for a second
+# one at a time
 
 my $lock = FC::Crowd->lock($pg, 'east.streaming_streamreaction');
 my $other = FC::Api->new(cookie => $both, host => 'east.test');
@@ -221,6 +221,17 @@ is(got('east', "$BASE/history/1")->{status}, 200, 'all else goes on');
 $lock->release();
 is($other->answer($s)->{status}, 200, 'the first one');
 is(got('east', "$BASE/reactions")->{status}, 200, 'the next one');
+
+# and for a second
+
+$pg->sql('alter table east.streaming_streamreaction rename to reactions;'
+         . ' create view east.streaming_streamreaction as select r.* from'
+         . ' east.reactions r, (select pg_sleep(60)) s');
+is(totals('east', ''), '503 unavailable', 'what takes long');
+is(scalar(my @given = log_lines($t, qr/\[error\].*57014/)), 1, 'is given up');
+$pg->sql('drop view east.streaming_streamreaction;'
+         . ' alter table east.reactions rename to streaming_streamreaction');
+like(totals('east', ''), qr/^\d/, 'and asked for again');
 
 # by an index: of tables that are worth one
 
