@@ -27,7 +27,7 @@ my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10 + 2);
 my $t2 = Test::Nginx->new();
 
 # two nodes that know of each other by PostgreSQL alone, the second by way of a
-# proxy; while one of its connections waits another one goes on
+# proxy; while one of its connections waits there are others
 
 my $site = FC::Site->new($t, bus => 0);
 my $pg = $site->pg();
@@ -39,7 +39,7 @@ my $site2 = FC::Site->new($t2, listen => 8081, pg => $pg, database => 0,
                           'fcchat_postgres "host=127.0.0.1 port='
                           . $log->port() . ' user=' . $pg->user() . ' dbname='
                           . $pg->name() . ' sslmode=disable gssencmode=disable'
-                          . '" connections=3 timeout=60s;');
+                          . '" connections=8 timeout=60s;');
 
 my %user = map { $_ => $site->django->user($_) } qw/ alice bob /;
 my %room = map { $_ => $site->django->room($_) } qw/ banned deleted /;
@@ -155,7 +155,8 @@ sub go {
 
 
 # In the proxy's process.  A statement is sent once by its text, and from then
-# on by its name, which is that of the text.
+# on by its name, which is that of the text.  Answers end with the server's word
+# that it is ready, which it says at the beginning as well.
 
 my %sql;
 
@@ -167,31 +168,44 @@ sub answer {
             $sql{$1} = $2;
         }
 
-        # the server is ready once without a Sync, at the beginning
-
         $state->{asked} //= 1;
-        $state->{asked} += () = $bytes =~ /S\0\0\0\x04/g;
 
-        my $asked = join ' ', $bytes, map { $sql{$_} // '' }
-                    $bytes =~ /\0(fcchat_[0-9a-f]{16}_\d+)\0/g;
+        for my $job (split /(?<=S\0\0\0\x04)/, $bytes) {
+            my $asked = join ' ', $job, map { $sql{$_} // '' }
+                        $job =~ /\0(fcchat_[0-9a-f]{16}_\d+)\0/g;
 
-        if ($set->{hold} && $asked =~ $set->{hold}) {
-            $state->{held} = '';
-            delete $set->{hold};
+            if ($set->{hold} && $asked =~ $set->{hold}) {
+                $state->{held} = '';
+                $state->{before} = $state->{asked};
+                delete $set->{hold};
+            }
+
+            $state->{asked}++ if $job =~ /S\0\0\0\x04\z/;
         }
 
         return $bytes;
     }
 
-    $state->{had} += () = $bytes =~ /Z\0\0\0\x05/g;
+    # what was asked before is not kept
 
-    return $bytes if !defined $state->{held};
+    my @out;
 
-    $state->{held} .= $bytes;
+    for my $part (split /(?<=Z\0\0\0\x05.)/s, $bytes) {
+        if (defined $state->{held} && ($state->{had} // 0) >= $state->{before})
+        {
+            $state->{held} .= $part;
 
-    return delete $state->{held} if $set->{go};
+        } else {
+            push @out, $part;
+        }
 
-    FC::Proxy::tell('answered') if $state->{had} == $state->{asked};
+        $state->{had}++ if $part =~ /Z\0\0\0\x05.\z/s;
+    }
 
-    return;
+    if (defined $state->{held}) {
+        FC::Proxy::tell('answered') if $state->{had} > $state->{before};
+        push @out, delete $state->{held} if $set->{go};
+    }
+
+    return @out;
 }
