@@ -2,7 +2,8 @@
 
 # Rooms at the edges of their life: gone while somebody is in, or on the way in,
 # or while PostgreSQL is away too, or while the worker leaves; a hint about
-# messages that nobody wrote; and a log that became another one.
+# messages that nobody wrote; a log that became another one; and one that did while
+# its room was closed.
 #
 # S10 of SECURITY.md.
 
@@ -27,7 +28,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(40);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(44);
 
 # PostgreSQL's answers can be held back
 
@@ -61,7 +62,7 @@ my @v1 = (protocol => 'fcchat.v1');
 my @rooms = map { "gone_$_" } 1 .. 8;
 
 $django->user($_) for qw/ alice bob /;
-$django->room($_) for qw/ late bogus reset leaving /, @rooms;
+$django->room($_) for qw/ late bogus reset leaving pins /, @rooms;
 
 my $queries = FC::Queries->new($pg);
 
@@ -80,6 +81,7 @@ my ($pid) = workers($t);
 
 bogus();
 another_log();
+reopened();
 gone();
 
 is(join(' ', workers($t)), $pid, 'one worker all the time');
@@ -248,6 +250,49 @@ sub another_log {
     is(join('', log_lines($t, qr/went back/)), '',
        'reset: not taken for another one');
     $_->close() for $alice, @old;
+
+    return;
+}
+
+
+# What was pinned in a room before it was closed is none of what it has later.
+
+sub reopened {
+    my $id = $pg->sql("select id from chat_chatroom where name = 'pins'");
+    my $active = "update chat_chatroom set is_active = %s where id = $id";
+    my $message = 'update chat_chatmessage set %s = true'
+                  . " where room_id = $id and content = 'pinned'";
+    my $alice = $site->join('alice', @v1, room => 'pins');
+
+    say_one($alice, 'pinned');
+    $pg->sql(sprintf $message, 'is_pinned');
+    is($alice->recv_until(sub { $_[0]{type} eq 'moderation' })->{seq}, 2,
+       'a pin');
+
+    $pg->sql(sprintf $active, 'false');
+    $alice->send_json({ type => 'message', text => 'x' });
+    is(($alice->recv_close())[0], 4404, 'the room is gone');
+
+    # her socket keeps it, as she does not answer
+
+    $pg->sql(sprintf($active, 'true')
+             . '; update fcchat_head set epoch = gen_random_uuid(), last_seq = 1'
+             . " where room_id = $id;"
+             . " delete from fcchat_event where room_id = $id and seq > 1");
+
+    my $bob = $site->join('bob', @v1, room => 'pins');
+    my $epoch = $bob->recv_json()->{epoch};
+
+    say_one($bob, 'y' x 64);
+    $pg->sql(sprintf $message, 'is_deleted');
+    is($bob->recv_until(sub { $_[0]{type} eq 'moderation' })->{seq}, 3,
+       'what was pinned is deleted');
+
+    my $late = $site->join('bob', @v1, room => 'pins', query => "since=$epoch:1");
+
+    is($late->recv_until(sub { ($_[0]{seq} // 0) == 2 })->{text}, 'y' x 64,
+       'and nothing else');
+    $_->close() for $alice, $bob, $late;
 
     return;
 }

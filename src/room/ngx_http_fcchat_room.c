@@ -374,6 +374,7 @@ ngx_http_fcchat_room_open(ngx_http_fcchat_room_t *room,
                               NGX_HTTP_FCCHAT_STORE_EPOCH_MAX);
     ngx_memcpy(room->epoch, found->epoch.data, room->epoch_len);
     room->have = found->head;
+    room->asked = found->head;
 
     room->channel.str.data = p;
     room->channel.str.len = ngx_http_fcchat_room_channel(hub, p, &room->schema,
@@ -511,6 +512,17 @@ ngx_http_fcchat_room_close(ngx_http_fcchat_room_t *room)
     room->events.n = 0;
     room->reactions.n = 0;
     room->published = 0;
+
+    /* its log may be another one then */
+
+    room->logs++;
+    room->nothing = 0;
+    room->applied = 0;
+
+    if (room->shown) {
+        ngx_memzero(room->shown, NGX_HTTP_FCCHAT_SHOWN_MAX
+                                 * sizeof(ngx_http_fcchat_shown_t));
+    }
 
     ngx_free(room->channel.str.data);
     ngx_str_null(&room->channel.str);
