@@ -29,7 +29,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(21 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(22 + 2);
 my $t2 = Test::Nginx->new();
 
 # two Redis servers, and the site may tell either
@@ -49,7 +49,7 @@ $site->write(http => "$http $bus");
 
 my $django = $site->django();
 my $queries = FC::Queries->new($site->pg());
-my %id = map { $_ => $django->user($_) } qw/ reader alice bob carol dave /;
+my %id = map { $_ => $django->user($_) } qw/ reader alice bob carol dave erin /;
 
 $site->cookie($_) for keys %id;
 $site2->{cookies} = $site->{cookies};
@@ -64,7 +64,7 @@ my %ws = map {
     ($user => [ sockets($user) ]);
 } keys %id;
 
-is(join(' ', map { scalar @$_ } values %ws), '4 4 4 4 4', 'sockets');
+is(join(' ', map { scalar @$_ } values %ws), '4 4 4 4 4 4', 'sockets');
 ok(wait_for(sub { subscribers() == 8 }), 'all listen');
 
 # another password, and the site says so
@@ -112,6 +112,17 @@ announce($site->redis, session => $site->cookie('dave'));
 is(closes($ws{dave}), '4401 4401 4401 4401', 'one session');
 is($site->join('dave')->status(), 401, 'which is none any more');
 is($site2->join('dave')->status(), 401, 'nowhere');
+
+# while a handshake waits for its room, and its session was asked for already;
+# who waits for 2.5 seconds is refused, which is another matter
+
+my $code;
+
+for my $room (map { "stream_$_" } 2 .. 4) {
+    last if $code = late($room);
+}
+
+is($code, 4401, 'one session before its socket is open');
 
 # what is not true, of another tenant, or nothing
 
@@ -171,6 +182,33 @@ sub announce {
     return $redis->cmd('PUBLISH', 'fcchat:rights', FC::WS->json()->encode({
         tenant => 'localhost', %o
     }));
+}
+
+
+sub late {
+    my ($room) = @_;
+
+    my $key = $django->session('frank');
+
+    $django->room($room);
+    $queries->since();
+
+    my $lock = FC::Crowd->lock($site->pg, 'localhost.chat_chatroom');
+    my $ws = $site->join(undef, cookie => $key, room => $room, nowait => 1);
+
+    wait_for(sub { $queries->log() =~ /= '$room'/ });
+    $django->logout($key);
+    announce($site->redis, session => $key);
+
+    # what is announced next is heard after it
+
+    announce($site->redis, user => $id{erin});
+    wait_for(sub { asked('erin') >= 4 });
+    $lock->release();
+    $ws->handshake();
+
+    return if $ws->status() != 101;
+    return ($ws->recv_close(3 * slow()))[0] // 'open';
 }
 
 

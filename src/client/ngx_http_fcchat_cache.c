@@ -220,10 +220,11 @@ ngx_http_fcchat_cache_get(ngx_shm_zone_t *zone, u_char *digest,
 
 
 ngx_uint_t
-ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
+ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id, u_char *digest,
     ngx_msec_t asked)
 {
-    ngx_msec_t                doubt;
+    uint32_t                  key;
+    ngx_msec_t                user, session;
     ngx_slab_pool_t          *shpool;
     ngx_http_fcchat_cache_t  *cache;
 
@@ -232,11 +233,18 @@ ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    doubt = *ngx_http_fcchat_cache_doubts(cache, id);
+    user = *ngx_http_fcchat_cache_doubts(cache, id);
+    session = user;
+
+    if (digest) {
+        ngx_memcpy(&key, digest, sizeof(uint32_t));
+        session = *ngx_http_fcchat_cache_doubts(cache, key);
+    }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
-    return (ngx_msec_int_t) (asked - doubt) <= 0;
+    return (ngx_msec_int_t) (asked - user) <= 0
+           || (ngx_msec_int_t) (asked - session) <= 0;
 }
 
 

@@ -374,9 +374,9 @@ void ngx_http_fcchat_cache_put(ngx_shm_zone_t *zone, u_char *digest,
 void ngx_http_fcchat_cache_doubt(ngx_shm_zone_t *zone, int64_t id,
     u_char *digest);
 
-/* 1 when what was asked for about the user at that time is not believed */
+/* 1 when what was asked for then of the user, or session, is not believed */
 ngx_uint_t ngx_http_fcchat_cache_doubted(ngx_shm_zone_t *zone, int64_t id,
-    ngx_msec_t asked);
+    u_char *digest, ngx_msec_t asked);
 
 
 /* who a client is by its address, of which one of IPv6 has the lower half for
@@ -679,8 +679,7 @@ void ngx_http_fcchat_refused(ngx_http_request_t *r, ngx_uint_t status,
  */
 ngx_int_t ngx_http_fcchat_upgrade(ngx_http_fcchat_ctx_t *ctx);
 
-/* the connection is the session's: the request is freed, ctx with it, or kept
- * for the session */
+/* the session has the connection: the request is freed, ctx too, or kept */
 void ngx_http_fcchat_upgraded(ngx_http_fcchat_session_t *s,
     ngx_http_fcchat_ctx_t *ctx);
 

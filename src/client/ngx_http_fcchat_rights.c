@@ -23,6 +23,8 @@
 #include <ngx_http_fcchat_rights_int.h>
 
 
+static ngx_uint_t ngx_http_fcchat_rights_doubted(ngx_http_fcchat_session_t *s,
+    ngx_msec_t asked);
 static ngx_msec_t ngx_http_fcchat_rights_interval(
     ngx_http_fcchat_loc_conf_t *conf);
 static uint32_t ngx_http_fcchat_rights_hash(ngx_http_fcchat_session_t *s);
@@ -146,14 +148,38 @@ ngx_http_fcchat_rights_begin(ngx_http_fcchat_session_t *s, ngx_msec_t asked)
         at = first;
     }
 
-    if (ngx_http_fcchat_cache_doubted(s->worker->conf->zone, s->author.id,
-                                      asked))
-    {
+    if (ngx_http_fcchat_rights_doubted(s, asked)) {
         s->again = 1;
         at = ngx_current_msec;
     }
 
     ngx_http_fcchat_rights_at(s, at);
+}
+
+
+/* somebody has told of it while the handshake waited for something else */
+
+static ngx_uint_t
+ngx_http_fcchat_rights_doubted(ngx_http_fcchat_session_t *s, ngx_msec_t asked)
+{
+    ngx_str_t        key;
+    ngx_shm_zone_t  *zone;
+    u_char           digest[NGX_HTTP_FCCHAT_DIGEST];
+
+    zone = s->worker->conf->zone;
+
+    /* what is kept of a signed cookie is nothing that anybody tells of */
+
+    if (s->conf->engine == NGX_HTTP_FCCHAT_ENGINE_SIGNED_COOKIES) {
+        return ngx_http_fcchat_cache_doubted(zone, s->author.id, NULL, asked);
+    }
+
+    key.data = s->addr.data + s->addr.len;
+    key.len = s->key_len;
+
+    ngx_http_fcchat_auth_digest(s->conf, &s->room->schema, &key, digest);
+
+    return ngx_http_fcchat_cache_doubted(zone, s->author.id, digest, asked);
 }
 
 
