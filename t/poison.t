@@ -2,7 +2,8 @@
 
 # A row that the database refuses fails alone: the batch it is in is halved
 # until it stands by itself, its neighbours are committed in the order they
-# were said, and no number is missing.
+# were said, and no number is missing.  That goes for any SQLSTATE that the site
+# refuses it with, also one that would be the server's or the schema's.
 
 use warnings;
 use strict;
@@ -24,7 +25,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(19);
 
 my $site = FC::Site->new($t);
 my $pg = $site->pg();
@@ -114,6 +115,82 @@ is(join(', ', @wrong), '', 'each is told what became of its own');
 cmp_ok($tried, '<=', 48, "found by halving: $tried transactions");
 cmp_ok(scalar(log_lines($t, qr/refused a value/)), '<=', time() - $from + 2,
        'a line a second in the log, at most');
+
+# what a policy, or a trigger, says of who is muted; what a broken trigger says
+
+$pg->sql(<<'EOF');
+create function localhost.mute() returns trigger language plpgsql as
+$$ begin
+    if new.content like 'muted%' then
+        raise exception 'muted' using errcode = 'insufficient_privilege';
+    elsif new.content like 'off%' then
+        raise exception 'off' using errcode = 'object_not_in_prerequisite_state';
+    end if;
+    perform from localhost.nowhere;
+    return new;
+end $$;
+create trigger mute before insert on localhost.chat_chatmessage
+    for each row when (new.content ~ '^(muted|off|broken)')
+    execute function localhost.mute();
+EOF
+
+$site->django->user($_) for qw/ carol dave erin /;
+
+my %refused = (carol => 'muted', dave => 'off', erin => 'broken');
+my %ws = map { ($_ => $site->join($_, @v1)) } keys %refused;
+
+$lock = FC::Crowd->lock($pg, 'fcchat_head');
+say_as($senders[0], 'first');
+wait_for(sub { FC::Crowd->blocked($pg) });
+
+for my $n (1 .. 5) {
+    say_as($ws{$_}, "$refused{$_} $n") for sort keys %ws;
+    say_as($senders[$_], "between $n $_") for 0 .. $#senders;
+}
+
+$_->send_ping('all') for @senders, values %ws;
+is(scalar(grep { pong($_) } @senders, values %ws), 7, 'all is read');
+$lock->release();
+
+my (%got, %order);
+
+ok(answers('between ack', 20), 'the neighbours are acknowledged');
+is(join(' ', map { $got{"$_ unavailable"} // 0 } qw/ muted off /), '0 0',
+   'before the 5 seconds of who is refused are over');
+is(join(' ', grep { $_ ne join ' ', sort { $a <=> $b } split / / }
+        map { join ' ', @$_ } values %order), '', 'in their order');
+ok(answers('muted unavailable', 5) && answers('off unavailable', 5),
+   'who is refused is told');
+is(join(', ', map { "$_ $got{$_}" } sort keys %got),
+   'between ack 20, broken unavailable 5, first ack 1,'
+   . ' muted unavailable 5, off unavailable 5', 'and nobody else');
+
+
+# Reads until there are so many of what is counted by what was said and its end.
+
+sub answers {
+    my ($want, $n) = @_;
+
+    return FC::WS->poll([ @senders, values %ws ], sub {
+        my ($from, $m) = @_;
+
+        return if $m->{type} !~ /^(?:ack|error)$/;
+
+        my ($kind) = $m->{cid} =~ /^(\w+)/;
+
+        return if $kind =~ /^s\d/;
+
+        $got{"$kind " . ($m->{code} // 'ack')}++;
+        push @{$order{$from}}, $m->{seq} if defined $m->{seq};
+    }, 20 * slow(), sub { ($got{$want} // 0) >= $n });
+}
+
+
+sub say_as {
+    my ($ws, $text) = @_;
+
+    return $ws->send_json({ type => 'message', text => $text, cid => $text });
+}
 
 
 sub told {

@@ -263,6 +263,36 @@ ngx_int_t ngx_http_fcchat_store_append_read(ngx_http_fcchat_pg_job_t *job,
     ngx_queue_t *items, ngx_uint_t n);
 
 
+/*
+ * What a lane has put apart.  user_id 0: all of the room; asked for, anybody of
+ * it.  Takes what is not there yet, NGX_DECLINED: there are too many; takes out
+ * the first whose time is over, 0: there is none; gives how many ms are left to
+ * the next one, max at most.
+ */
+
+#define NGX_HTTP_FCCHAT_STORE_APART_MAX  32
+
+typedef struct {
+    int64_t                            room_id;
+    int64_t                            user_id;
+    ngx_msec_t                         until;
+} ngx_http_fcchat_store_apart_elt_t;
+
+typedef struct {
+    ngx_uint_t                         n;
+    ngx_http_fcchat_store_apart_elt_t  elts[NGX_HTTP_FCCHAT_STORE_APART_MAX];
+} ngx_http_fcchat_store_apart_t;
+
+ngx_uint_t ngx_http_fcchat_store_apart(ngx_http_fcchat_store_apart_t *apart,
+    int64_t room_id, int64_t user_id);
+ngx_int_t ngx_http_fcchat_store_apart_put(ngx_http_fcchat_store_apart_t *apart,
+    int64_t room_id, int64_t user_id, ngx_msec_t pause);
+ngx_uint_t ngx_http_fcchat_store_apart_over(
+    ngx_http_fcchat_store_apart_t *apart);
+ngx_msec_int_t ngx_http_fcchat_store_apart_left(
+    ngx_http_fcchat_store_apart_t *apart, ngx_msec_int_t max);
+
+
 void ngx_http_fcchat_store_write_init(ngx_http_fcchat_store_t *store);
 
 /* the server came back: no need to wait */

@@ -8,19 +8,28 @@
  *
  *   posted    items wait, and go with this turn of the event loop;
  *   sent      a job is in flight with lane->sent, and lane->items gathers;
- *   resting   the server could not, or a room is held: the same items go again
- *             after a pause, or at once when the connection is back.
+ *   resting   the server could not: the same items go again after a pause, or
+ *             at once when the connection is back.
  *
  * lane->items and lane->sent own their items; what came back from a failed job
- * goes to the front again, so the order of a room is the order of write().
+ * takes its former place, so lane->items is in the order of write(), and what
+ * one user says in a room is stored in that order.
  *
  * When a row is at fault the batch is halved until the row stands alone; it is
  * refused, and its neighbours are committed.  Meanwhile lane->suspect counts
  * the items at the front among which it must be.
  *
- * A transaction of the site may hold the head of a room for long.  Then the
- * lane turns wary: its batches leave out the rooms that are held, and the items
- * of those go to the front again, until no room is held any more.
+ * Whether the server is at fault, or a row, can't be told by the error: a row
+ * may wait for one that the site has locked, and a trigger may raise any code.
+ * So the batch is halved then as well; but the row that stands alone keeps its
+ * time.  What its user says in that room is put apart for a moment, and the
+ * others go on, one by one until one of them is committed: as long as none is,
+ * it is the server, and the lane rests in between.
+ *
+ * A transaction of the site may hold the head of a room for long, or rows that
+ * those of the batch refer to.  Then the lane turns wary: its batches hardly
+ * wait for a lock, and leave out the rooms whose heads are held, which are put
+ * apart.  It is so until nothing is apart any more.
  *
  * An item that got no answer until its deadline ends as UNAVAILABLE.  Where the
  * connection was lost between commit and answer it may be in the log all the
@@ -50,8 +59,11 @@ typedef struct {
     ngx_http_fcchat_pg_job_t      *job;
     ngx_event_t                    event;
     ngx_msec_t                     pause;
+    ngx_http_fcchat_store_apart_t  apart;
     unsigned                       resting:1;
     unsigned                       wary:1;
+    unsigned                       vain:1;      /* no commit since one was put
+                                                 * apart */
     u_char                         schema[NGX_HTTP_FCCHAT_STORE_SCHEMA_MAX];
 } ngx_http_fcchat_store_lane_t;
 
@@ -71,14 +83,18 @@ static void ngx_http_fcchat_store_lane_send(
     ngx_http_fcchat_store_lane_t *lane);
 static void ngx_http_fcchat_store_lane_take(
     ngx_http_fcchat_store_lane_t *lane);
-static void ngx_http_fcchat_store_lane_back(
-    ngx_http_fcchat_store_lane_t *lane);
+static ngx_uint_t ngx_http_fcchat_store_lane_back(
+    ngx_http_fcchat_store_lane_t *lane, ngx_uint_t busy);
 static void ngx_http_fcchat_store_lane_rest(
     ngx_http_fcchat_store_lane_t *lane);
 static void ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job);
+static void ngx_http_fcchat_store_lane_failed(
+    ngx_http_fcchat_store_lane_t *lane, ngx_http_fcchat_pg_job_t *job);
+static void ngx_http_fcchat_store_lane_alone(
+    ngx_http_fcchat_store_lane_t *lane, ngx_uint_t locked);
 static void ngx_http_fcchat_store_lane_committed(
     ngx_http_fcchat_store_lane_t *lane, ngx_http_fcchat_pg_job_t *job);
-static void ngx_http_fcchat_store_lane_busy(
+static ngx_uint_t ngx_http_fcchat_store_lane_busy(
     ngx_http_fcchat_store_lane_t *lane);
 static void ngx_http_fcchat_store_lane_finish(
     ngx_http_fcchat_store_lane_t *lane, ngx_http_fcchat_store_rc_e rc);
@@ -334,6 +350,17 @@ ngx_http_fcchat_store_lane_run(ngx_http_fcchat_store_lane_t *lane)
 
     left = (ngx_msec_int_t) (item->deadline - ngx_current_msec);
 
+    if (lane->job == NULL) {
+
+        /* all that is left is apart */
+
+        left = ngx_http_fcchat_store_apart_left(&lane->apart, left);
+
+        if (lane->event.timer_set) {
+            ngx_del_timer(&lane->event);
+        }
+    }
+
     ngx_add_timer(&lane->event, ngx_max(left, 0) + 1);
 }
 
@@ -383,6 +410,10 @@ ngx_http_fcchat_store_lane_send(ngx_http_fcchat_store_lane_t *lane)
 
     ngx_http_fcchat_store_lane_take(lane);
 
+    if (lane->nsent == 0) {
+        return;
+    }
+
     job = ngx_http_fcchat_store_append(lane->store, &lane->sn.str,
                                        &lane->sent, !lane->wary);
     if (job) {
@@ -400,7 +431,7 @@ ngx_http_fcchat_store_lane_send(ngx_http_fcchat_store_lane_t *lane)
         ngx_http_fcchat_pg_discard(job);
     }
 
-    ngx_http_fcchat_store_lane_back(lane);
+    (void) ngx_http_fcchat_store_lane_back(lane, 0);
     ngx_http_fcchat_store_lane_rest(lane);
 }
 
@@ -408,34 +439,94 @@ ngx_http_fcchat_store_lane_send(ngx_http_fcchat_store_lane_t *lane)
 static void
 ngx_http_fcchat_store_lane_take(ngx_http_fcchat_store_lane_t *lane)
 {
-    ngx_uint_t    n, max;
-    ngx_queue_t  *q;
+    ngx_uint_t                     n, max;
+    ngx_queue_t                   *q, *next;
+    ngx_http_fcchat_store_item_t  *item;
+
+    /* whose time apart is over goes alone, one at a time: its item is among the
+     * oldest, and the others lose nothing by it */
+
+    if (lane->suspect == 0
+        && ngx_http_fcchat_store_apart_over(&lane->apart))
+    {
+        lane->suspect = 1;
+    }
+
+again:
 
     max = lane->suspect ? (lane->suspect + 1) / 2
                         : NGX_HTTP_FCCHAT_STORE_BATCH_MAX;
+    n = 0;
 
-    for (n = 0; n < max && !ngx_queue_empty(&lane->items); n++) {
-        q = ngx_queue_head(&lane->items);
+    for (q = ngx_queue_head(&lane->items);
+         q != ngx_queue_sentinel(&lane->items) && n < max;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        item = ngx_queue_data(q, ngx_http_fcchat_store_item_t, queue);
+
+        if (ngx_http_fcchat_store_apart(&lane->apart, item->room_id,
+                                        item->user_id))
+        {
+            continue;
+        }
 
         ngx_queue_remove(q);
         ngx_queue_insert_tail(&lane->sent, q);
+        n++;
+    }
+
+    if (n == 0 && ngx_http_fcchat_store_apart_over(&lane->apart)) {
+        lane->suspect = 1;
+        goto again;
     }
 
     lane->nsent = n;
 }
 
 
-static void
-ngx_http_fcchat_store_lane_back(ngx_http_fcchat_store_lane_t *lane)
-{
-    ngx_queue_t  *q;
+/* busy: only what the answer calls so; gives the number of items */
 
-    while (!ngx_queue_empty(&lane->sent)) {
-        q = ngx_queue_last(&lane->sent);
+static ngx_uint_t
+ngx_http_fcchat_store_lane_back(ngx_http_fcchat_store_lane_t *lane,
+    ngx_uint_t busy)
+{
+    ngx_uint_t                     n;
+    ngx_queue_t                   *q, *next, *place;
+    ngx_http_fcchat_store_item_t  *item, *other;
+
+    n = 0;
+    place = ngx_queue_head(&lane->items);
+
+    for (q = ngx_queue_head(&lane->sent);
+         q != ngx_queue_sentinel(&lane->sent);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        item = ngx_queue_data(q, ngx_http_fcchat_store_item_t, queue);
+
+        if (busy && item->rc != NGX_HTTP_FCCHAT_STORE_UNAVAILABLE) {
+            continue;
+        }
+
+        /* what was apart meanwhile may have been there before */
+
+        while (place != ngx_queue_sentinel(&lane->items)) {
+            other = ngx_queue_data(place, ngx_http_fcchat_store_item_t, queue);
+
+            if ((ngx_msec_int_t) (other->deadline - item->deadline) >= 0) {
+                break;
+            }
+
+            place = ngx_queue_next(place);
+        }
 
         ngx_queue_remove(q);
-        ngx_queue_insert_head(&lane->items, q);
+        ngx_queue_insert_tail(place, q);
+        n++;
     }
+
+    return n;
 }
 
 
@@ -476,10 +567,23 @@ ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job)
         ngx_http_fcchat_store_lane_committed(lane, job);
         break;
 
-    case NGX_HTTP_FCCHAT_STORE_MISSING:
     case NGX_HTTP_FCCHAT_STORE_NOWHERE:
         lane->suspect = 0;
         ngx_http_fcchat_store_lane_finish(lane, NGX_HTTP_FCCHAT_STORE_SCHEMA);
+        break;
+
+    case NGX_HTTP_FCCHAT_STORE_MISSING:
+        if (lane->nsent == 1) {
+
+            /* the next one alone, too: the schema may be what lacks it */
+
+            lane->suspect = 1;
+            ngx_http_fcchat_store_lane_finish(lane,
+                                              NGX_HTTP_FCCHAT_STORE_SCHEMA);
+            break;
+        }
+
+        ngx_http_fcchat_store_lane_failed(lane, job);
         break;
 
     case NGX_HTTP_FCCHAT_STORE_ROW:
@@ -487,22 +591,19 @@ ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job)
             lane->suspect = 0;
             ngx_http_fcchat_store_lane_finish(lane,
                                               NGX_HTTP_FCCHAT_STORE_REJECTED);
-
-        } else {
-            lane->suspect = lane->nsent;
-            ngx_http_fcchat_store_lane_back(lane);
-        }
-
-        break;
-
-    default:
-        ngx_http_fcchat_store_lane_back(lane);
-
-        if (!lane->wary && ngx_strcmp(job->sqlstate, "55P03") == 0) {
-            lane->wary = 1;
             break;
         }
 
+        ngx_http_fcchat_store_lane_failed(lane, job);
+        break;
+
+    default:
+        if (job->status == NGX_HTTP_FCCHAT_PG_FAILED) {
+            ngx_http_fcchat_store_lane_failed(lane, job);
+            break;
+        }
+
+        (void) ngx_http_fcchat_store_lane_back(lane, 0);
         ngx_http_fcchat_store_lane_rest(lane);
         break;
     }
@@ -518,9 +619,65 @@ ngx_http_fcchat_store_lane_done(ngx_http_fcchat_pg_job_t *job)
 
 
 static void
+ngx_http_fcchat_store_lane_failed(ngx_http_fcchat_store_lane_t *lane,
+    ngx_http_fcchat_pg_job_t *job)
+{
+    ngx_uint_t  locked;
+
+    locked = (ngx_strcmp(job->sqlstate, "55P03") == 0);
+
+    if (locked && !lane->wary) {
+        lane->wary = 1;
+
+    } else if (lane->nsent > 1) {
+        lane->suspect = lane->nsent;
+
+    } else {
+        ngx_http_fcchat_store_lane_alone(lane, locked);
+    }
+
+    (void) ngx_http_fcchat_store_lane_back(lane, 0);
+}
+
+
+/* locked: the second one in a room makes it the row of the room */
+
+static void
+ngx_http_fcchat_store_lane_alone(ngx_http_fcchat_store_lane_t *lane,
+    ngx_uint_t locked)
+{
+    int64_t                        user_id;
+    ngx_int_t                      rc;
+    ngx_http_fcchat_store_item_t  *item;
+
+    item = ngx_queue_data(ngx_queue_head(&lane->sent),
+                          ngx_http_fcchat_store_item_t, queue);
+
+    user_id = item->user_id;
+
+    if (locked && ngx_http_fcchat_store_apart(&lane->apart, item->room_id, 0)) {
+        user_id = 0;
+    }
+
+    rc = ngx_http_fcchat_store_apart_put(&lane->apart, item->room_id, user_id,
+                                         NGX_HTTP_FCCHAT_STORE_PAUSE_MAX);
+
+    lane->suspect = 1;
+
+    if (lane->vain || rc != NGX_OK) {
+        ngx_http_fcchat_store_lane_rest(lane);
+    }
+
+    lane->vain = 1;
+}
+
+
+static void
 ngx_http_fcchat_store_lane_committed(ngx_http_fcchat_store_lane_t *lane,
     ngx_http_fcchat_pg_job_t *job)
 {
+    ngx_uint_t  busy;
+
     if (ngx_http_fcchat_store_append_read(job, &lane->sent, lane->nsent)
         != NGX_OK)
     {
@@ -528,16 +685,22 @@ ngx_http_fcchat_store_lane_committed(ngx_http_fcchat_store_lane_t *lane,
 
         ngx_http_fcchat_store_malformed(lane->store, "a batch");
 
-        ngx_http_fcchat_store_lane_back(lane);
+        (void) ngx_http_fcchat_store_lane_back(lane, 0);
         ngx_http_fcchat_store_lane_rest(lane);
         return;
     }
 
     lane->pause = 0;
+    lane->vain = 0;
 
-    ngx_http_fcchat_store_lane_busy(lane);
+    busy = lane->wary ? ngx_http_fcchat_store_lane_busy(lane) : 0;
 
+    lane->nsent -= busy;
     lane->suspect -= ngx_min(lane->suspect, lane->nsent);
+
+    if (busy == 0 && lane->suspect == 0 && lane->apart.n == 0) {
+        lane->wary = 0;
+    }
 
     ngx_http_fcchat_store_lane_finish(lane, NGX_HTTP_FCCHAT_STORE_OK);
 }
@@ -545,41 +708,32 @@ ngx_http_fcchat_store_lane_committed(ngx_http_fcchat_store_lane_t *lane,
 
 /* takes the items of rooms that were held out of what was sent */
 
-static void
+static ngx_uint_t
 ngx_http_fcchat_store_lane_busy(ngx_http_fcchat_store_lane_t *lane)
 {
-    ngx_uint_t                     n;
-    ngx_queue_t                   *q, *prev;
+    ngx_int_t                      rc;
+    ngx_queue_t                   *q;
     ngx_http_fcchat_store_item_t  *item;
 
-    if (!lane->wary) {
-        return;
-    }
+    rc = NGX_OK;
 
-    n = 0;
-
-    for (q = ngx_queue_last(&lane->sent);
-         q != ngx_queue_sentinel(&lane->sent);
-         q = prev)
+    for (q = ngx_queue_head(&lane->sent);
+         q != ngx_queue_sentinel(&lane->sent) && rc == NGX_OK;
+         q = ngx_queue_next(q))
     {
-        prev = ngx_queue_prev(q);
         item = ngx_queue_data(q, ngx_http_fcchat_store_item_t, queue);
 
         if (item->rc == NGX_HTTP_FCCHAT_STORE_UNAVAILABLE) {
-            ngx_queue_remove(q);
-            ngx_queue_insert_head(&lane->items, q);
-            n++;
+            rc = ngx_http_fcchat_store_apart_put(&lane->apart, item->room_id, 0,
+                                                NGX_HTTP_FCCHAT_STORE_PAUSE);
         }
     }
 
-    if (n == 0) {
-        lane->wary = 0;
-        return;
+    if (rc != NGX_OK) {
+        ngx_http_fcchat_store_lane_rest(lane);
     }
 
-    lane->nsent -= n;
-
-    ngx_http_fcchat_store_lane_rest(lane);
+    return ngx_http_fcchat_store_lane_back(lane, 1);
 }
 
 
@@ -669,6 +823,7 @@ ngx_http_fcchat_store_write_close(ngx_http_fcchat_store_t *store)
 
     while (store->lanes.root != store->lanes.sentinel) {
         lane = (ngx_http_fcchat_store_lane_t *) store->lanes.root;
+        lane->apart.n = 0;
 
         do {
             ngx_http_fcchat_store_lane_take(lane);
