@@ -121,9 +121,11 @@ CREATE UNIQUE INDEX IF NOT EXISTS fcchat_event_cid
 -- What follows is a statement of its own, whose snapshot is younger than the
 -- locks: it sees the cids and the number that the last holder committed.
 --
--- A transaction of the site may hold a head for long.  A patient call waits
--- half a second, and fails with lock_not_available; one that is not serves the
--- rooms that are free, and says busy for the others.
+-- A transaction of the site may hold a head for long, or the row of a user or
+-- a room, which foreign keys ask for when the commit comes.  A patient call
+-- waits half a second, and fails with lock_not_available, or its commit does;
+-- one that is not waits 5 ms, serves the rooms whose heads are free, and says
+-- busy for the others.
 --
 -- Plans are the generic ones by index, made once for a connection: a batch has
 -- one row or a thousand, tables may have grown from nothing since the last
@@ -142,7 +144,6 @@ SET plan_cache_mode TO 'force_generic_plan'
 SET enable_seqscan TO 'off'
 SET enable_hashjoin TO 'off'
 SET enable_mergejoin TO 'off'
-SET lock_timeout TO '500ms'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -181,10 +182,11 @@ BEGIN
     END IF;
 
     -- What was locked a moment ago must not hold up other schemas for long.
+    -- It holds for the commit as well, where a SET above would have ended.
+    -- Assigned, not PERFORMed: an expression needs no executor.
 
-    IF NOT patient THEN
-        PERFORM set_config('lock_timeout', '5ms', true);
-    END IF;
+    status := set_config('lock_timeout',
+                         CASE WHEN patient THEN '500ms' ELSE '5ms' END, true);
 
     -- What a batch of one is as a rule, in plain statements: to start the
     -- executor for what follows takes longer than to run it.  Whatever is out
@@ -206,8 +208,6 @@ BEGIN
             moment := date_trunc('milliseconds', clock_timestamp());
             numbering := coalesce(current_setting('fcchat.numbering', true),
                                   '');
-
-            -- assigned, not PERFORMed: an expression needs no executor
 
             status := set_config('fcchat.numbering', 'off', true);
 

@@ -2,7 +2,9 @@
 
 # Tables of one tenant that are locked, as DDL does it: its own viewers stay
 # and are told, and the chat of another tenant goes on over the same
-# connections to PostgreSQL, within a second or two.
+# connections to PostgreSQL, within a second or two.  A row of a user or a room
+# that is locked, as select_for_update() does it, holds up what needs that row
+# alone.
 
 use warnings;
 use strict;
@@ -24,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(17);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(35);
 
 # without Redis, so that delivery asks PostgreSQL, too
 
@@ -60,14 +62,16 @@ my $lock = FC::Crowd->lock($pg, map { "east.$_" } qw/
     django_session accounts_user chat_chatroom chat_chatmessage fcchat_event
     fcchat_head /);
 
+my $said = time();
+
 $eve->send_json({ type => 'message', text => 'meanwhile', cid => 'c2' });
+say_as($ed, 'as well');
 
 my @new = map { east($east[0], nowait => 1) } 1 .. 5;
 my ($rounds, %worst, $told) = (0, map { $_ => 0 } qw/ ack row join /);
 my $end = time() + 20 * slow();
 
 while (!$told && time() < $end) {
-    $rounds++;
     push @new, east($east[1], nowait => 1);
     round();
     $told = first($eve, 'error');
@@ -79,6 +83,9 @@ cmp_ok($worst{row}, '<=', 2 * slow(), 'a row of the other: its delivery');
 cmp_ok($worst{join}, '<=', 2 * slow(), 'a new viewer of the other');
 is_deeply([ @$told{qw/ code cid retry_after_ms /} ],
           [ 'unavailable', 'c2', 1000 ], 'the sender is told');
+cmp_ok(time() - $said, '>=', 4.9, 'not before the 5 seconds are over');
+is((answers($ed, 1))[0]->{code}, 'unavailable', 'and the other');
+cmp_ok(time() - $said, '>=', 4.9, 'not before them either');
 
 ok($new[0]->handshake() && $new[0]->status() == 503, 'a new viewer: 503');
 is($new[0]->header('Retry-After'), 1, 'and when to come again');
@@ -105,6 +112,59 @@ $lock->release();
 ok(wait_for(sub { $pg->sql('select count(*) from east.streaming_streamreaction')
                   == 1 }), 'a reaction is stored then');
 
+# the row of a user, and the log of a room in which the same transaction writes:
+# all others go on, also while nobody told that user yet
+
+$django->room($_, schema => 'east') for qw/ aside kept /;
+
+my ($aside, $kept) = map { east($east[1], path => "/east/$_/") }
+                     qw/ aside kept /;
+
+$lock = row("accounts_user where username = 'eve'");
+$lock->say('insert into east.chat_chatmessage (room_id, user_id, content,'
+           . ' message_type, is_deleted, is_pinned, created_at)'
+           . " select id, null, 'row', 'message', false, false, now()"
+           . " from east.chat_chatroom where name = 'kept';");
+say_as($kept, 'kept');
+say_as($eve, 'held');
+ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'a user is locked');
+%worst = map { $_ => 0 } qw/ ack row join /;
+round();
+is(answer($ed, 'beside')->{type}, 'ack', 'others of the room go on');
+is(answer($aside, 'beside it')->{type}, 'ack', 'others of the tenant, too');
+is(first($_, 'error'), undef, 'while the locked ones wait') for $eve, $kept;
+
+$told = undef;
+$end = time() + 20 * slow();
+
+while (!$told && time() < $end) {
+    round();
+    $told = first($eve, 'error');
+}
+
+cmp_ok($worst{ack}, '<=', 2 * slow(), 'a message of the other: its ack');
+is_deeply([ @{$told // {}}{qw/ code cid /} ], [ 'unavailable', 'held' ],
+          'that user is told');
+is((answers($kept, 1))[0]->{code}, 'unavailable', 'that room, too');
+$lock->release();
+is(answer($eve, 'held')->{type}, 'ack', 'and may speak then');
+is(answer($kept, 'kept')->{type}, 'ack', 'there as well');
+
+# the row of a room: the other rooms go on, and the order of a sender is kept
+
+$lock = row("chat_chatroom where name = 'stream_1'");
+say_as($eve, 'one');
+ok(wait_for(sub { FC::Crowd->blocked($pg) }), 'a room is locked');
+say_as($_, 'two') for $ed, $eve;
+%worst = map { $_ => 0 } qw/ ack row join /;
+is(answer($aside, 'in another room')->{type}, 'ack', 'the other room goes on');
+round();
+cmp_ok($worst{ack}, '<=', 2 * slow(), 'a message of the other: its ack');
+$lock->release();
+is(join(' ', map { "$_->{type} $_->{cid}" } answers($eve, 2)),
+   'ack one ack two', 'what waited is stored then, in the order of its sender');
+is((answers($ed, 1))[0]->{type}, 'ack', 'and that of another');
+
 # what waits for a lock when the worker leaves goes with it
 
 $lock = FC::Crowd->lock($pg, 'east.django_session');
@@ -115,6 +175,51 @@ $lock->release();
 
 
 sub message { return $_[0]{type} eq 'message' }
+
+
+# A session of the site that holds rows of the tenant.
+
+sub row {
+    my ($rows) = @_;
+
+    my $psql = FC::Crowd->psql($pg->dsn());
+
+    $psql->say('begin;', "do \$\$ begin perform from east.$rows for update;"
+                         . ' end $$;');
+
+    return $psql;
+}
+
+
+sub say_as {
+    my ($ws, $text) = @_;
+
+    return $ws->send_json({ type => 'message', text => $text, cid => $text });
+}
+
+
+sub answer {
+    my ($ws, $text) = @_;
+
+    say_as($ws, $text);
+
+    return (answers($ws, 1))[0];
+}
+
+
+# The next answers to what was said: in the order of its numbers, or so much of
+# it as comes.
+
+sub answers {
+    my ($ws, $n) = @_;
+
+    my @got = map {
+        $ws->recv_until(sub { $_[0]{type} =~ /^(?:ack|error)$/ }, 10 * slow())
+            // {}
+    } 1 .. $n;
+
+    return sort { ($a->{seq} // 0) <=> ($b->{seq} // 0) } @got;
+}
 
 
 sub east {
@@ -138,6 +243,8 @@ sub first {
 
 sub round {
     my $from = time();
+
+    $rounds++;
 
     $alice->send_json({ type => 'message', text => "said $rounds",
                         cid => "a$rounds" });
