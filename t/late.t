@@ -23,7 +23,7 @@ use FC::Util qw/ wait_for /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(10 + 2 * 4 + 2);
 my $t2 = Test::Nginx->new();
 
 # two nodes that know of each other by PostgreSQL alone, the second by way of a
@@ -42,7 +42,8 @@ my $site2 = FC::Site->new($t2, listen => 8081, pg => $pg, database => 0,
                           . '" connections=8 timeout=60s;');
 
 my %user = map { $_ => $site->django->user($_) } qw/ alice bob /;
-my %room = map { $_ => $site->django->room($_) } qw/ banned deleted /;
+my %room = map { $_ => $site->django->room($_) }
+               qw/ banned deleted heads events /;
 
 $site->cookie($_) for keys %user;
 $site2->{cookies} = $site->{cookies};
@@ -53,10 +54,13 @@ $t->run();
 $t2->run();
 
 my @v1 = (protocol => 'fcchat.v1');
-my ($heads, $before) = (qr/SELECT room_id, epoch, last_seq /, qr/seq < \$2/);
+my ($heads, $before, $after) = (qr/SELECT room_id, epoch, last_seq /,
+                                qr/seq < \$2/, qr/seq > \$2/);
 
 bans();
 deletes();
+ahead('heads', $heads);
+ahead('events', $after);
 
 
 # Many rows by hand, each for itself, all of which come at once.
@@ -126,6 +130,51 @@ sub deletes {
     is($queries->count($before), 2, 'deletes: asked for once more');
 
     return;
+}
+
+
+# Who comes from the other node has what PostgreSQL had not when it was asked.
+
+sub ahead {
+    my ($room, $question) = @_;
+
+    my @there = (@v1, room => $room);
+    my $alice = $site->join('alice', @there);
+    my $epoch = $alice->recv_json()->{epoch};
+    my $reader = $site2->join('alice', @there);
+
+    is($reader->recv_json()->{head}, 0, "$room: a reader");
+    hold($question);
+
+    # the head is looked at anyway, and what is found there is asked for
+
+    say_one($alice) if $question eq $after;
+
+    ok(answered(), "$room: an answer is on its way");
+
+    my $last = (map { say_one($alice) } 1 .. 2)[-1];
+    my $bob = $site2->join('bob', @there, query => "since=$epoch:$last");
+
+    is($bob->recv_json()->{type}, 'welcome', "$room: one comes who has more");
+    go();
+    say_one($alice);
+
+    my $next = $bob->recv_until(sub { $_[0]{type} =~ /^(?:message|reset)$/ });
+
+    is($next->{reason} // $next->{seq}, $last + 1, "$room: and goes on there");
+
+    return;
+}
+
+
+sub say_one {
+    my ($ws) = @_;
+
+    our $cid;
+
+    $ws->send_json({ type => 'message', text => 'm', cid => 'c' . ++$cid });
+
+    return $ws->recv_until(sub { $_[0]{type} eq 'ack' })->{seq};
 }
 
 

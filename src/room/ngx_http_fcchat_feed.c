@@ -522,7 +522,7 @@ ngx_http_fcchat_room_head(ngx_http_fcchat_room_t *room, ngx_str_t *epoch,
         return;
     }
 
-    ngx_http_fcchat_room_ahead(room);
+    ngx_http_fcchat_room_resuming(room);
 }
 
 

@@ -685,6 +685,7 @@ ngx_http_fcchat_hub_ask(ngx_http_fcchat_hub_t *hub,
         {
             room->stale = 0;
             room->asked = room->have;
+            room->polled++;
             ids[n++] = room->id;
         }
     }
@@ -743,11 +744,16 @@ ngx_http_fcchat_hub_heads(void *data, ngx_http_fcchat_store_answer_t *answer)
                 continue;
             }
 
-            if (head->head < room->asked
-                && ngx_http_fcchat_room_same_epoch(room, &head->epoch))
-            {
-                ngx_http_fcchat_room_back(room, room->asked, head->head);
-                continue;
+            if (ngx_http_fcchat_room_same_epoch(room, &head->epoch)) {
+
+                if (head->head < room->asked) {
+                    ngx_http_fcchat_room_back(room, room->asked, head->head);
+                    continue;
+                }
+
+                if (head->head <= room->have) {
+                    ngx_http_fcchat_room_ahead(room);
+                }
             }
 
             ngx_http_fcchat_room_head(room, &head->epoch, head->head);

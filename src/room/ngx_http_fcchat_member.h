@@ -116,6 +116,7 @@ struct ngx_http_fcchat_member_s {
 
     ngx_queue_t                  waiting;
     int64_t                      since;
+    ngx_uint_t                   polled;        /* the room's, when it began */
     ngx_http_fcchat_audience_t  *wants;         /* NULL: does not wait */
 };
 

@@ -20,7 +20,8 @@
  *
  * A member that waits may go at any time: leave() takes it out of the queue.  A
  * reader may be ahead of this worker (it was told by another): then it waits
- * for the log to reach it, and is lost only when PostgreSQL's head is below it.
+ * for the log to reach it, and is lost only when PostgreSQL, asked since then,
+ * says that its head is below it.
  */
 
 
@@ -51,6 +52,7 @@ ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
     ngx_int_t  rc;
 
     m->since = since;
+    m->polled = room->polled;
 
     ngx_http_fcchat_member_wait(m, &room->audiences[log], &room->resumers);
 
@@ -346,12 +348,10 @@ ngx_http_fcchat_room_ahead(ngx_http_fcchat_room_t *room)
         next = ngx_queue_next(q);
         m = ngx_queue_data(q, ngx_http_fcchat_member_t, waiting);
 
-        if (m->since > room->have) {
+        if (m->since > room->have && m->polled != room->polled) {
             ngx_http_fcchat_resume_lost(m, "ahead");
         }
     }
-
-    ngx_http_fcchat_room_resuming(room);
 }
 
 

@@ -244,6 +244,7 @@ struct ngx_http_fcchat_room_s {
     ngx_http_fcchat_store_ask_t    *renew;      /* of the epoch */
     int64_t                         before;     /* of the backfill */
     int64_t                         asked;      /* have when heads were asked */
+    ngx_uint_t                      polled;     /* heads were, so often */
     ngx_uint_t                      logs;       /* another one so often */
 
     ngx_queue_t                     held;
@@ -397,7 +398,8 @@ ngx_int_t ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
 /* something has changed that those who wait may wait for */
 void ngx_http_fcchat_room_resuming(ngx_http_fcchat_room_t *room);
 
-/* PostgreSQL says that have is the head: who is ahead of it is lost */
+/* PostgreSQL, asked for it, says that have is the head: who was ahead of it by
+ * then is lost */
 void ngx_http_fcchat_room_ahead(ngx_http_fcchat_room_t *room);
 
 /* all that wait are lost */
