@@ -26,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(53);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(59);
 
 # a step that is held up waits for longer than the test does for a message
 
@@ -242,6 +242,54 @@ $old->recv_until(sub {
     return $_[0]{message} eq 'last';
 });
 is("@texts", 'm31 m32 m33 m34 m35 last', 'an old page is given what there is');
+
+# A worker that has it all in memory, as somebody is in the room, tells no more
+# than PostgreSQL has: of rows with an old date their numbers, if something
+# younger came before them.
+
+for my $case ([ 'old', 0 ], [ 'mixed', 1 ]) {
+    my ($name, $young) = @$case;
+    my $id = $django->room($name);
+    my $reader = $site->join('ann', room => $name, protocol => 'fcchat.v1');
+    my $since = $reader->recv_json()->{epoch} . ":$young";
+
+    $pg->sql('insert into localhost.chat_chatmessage (room_id, user_id, content,'
+             . ' message_type, is_deleted, is_pinned, created_at)'
+             . " select $id, 1, 't' || i, 'message', false, false,"
+             . " now() - interval '1 hour' * sign(i)"
+             . " from generate_series(1 - $young, 3) i");
+
+    my $last = $reader->recv_until(sub { ($_[0]{seq} // 0) == 3 + $young });
+
+    is($last->{text}, 't3', "$name: told when they came");
+    ok(wait_for(sub {
+        $pg->sql('select count(*) from localhost.chat_chatmessage'
+                 . " where room_id = $id") == $young
+        && $pg->sql('select count(*) from localhost.fcchat_event'
+                    . " where room_id = $id") == 4 * $young;
+    }, 15), "$name: deleted");
+
+    my ($late, @told);
+
+    for (1 .. 100) {
+        $late = $site->join('ann', room => $name, protocol => 'fcchat.v1',
+                            query => "since=$since");
+        last if $late->header('X-Worker') == $reader->header('X-Worker');
+        $late->drop();
+    }
+
+    $late->recv_until(sub {
+        my ($m) = @_;
+
+        push @told, $m->{reason} // $m->{message_type} // $m->{text}
+            if $m->{type} =~ /^(?:message|reset)$/;
+        return @told == ($young ? 3 : 1);
+    });
+    is("@told", $young ? 'deleted deleted deleted' : 'gone',
+       "$name: and who comes back");
+    $_->drop() for $reader, $late;
+    $pg->sql("delete from localhost.chat_chatmessage where room_id = $id");
+}
 
 # "old" by another date, for rows that are there
 

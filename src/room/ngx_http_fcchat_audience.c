@@ -40,7 +40,7 @@ static u_char  ngx_http_fcchat_blanks[] = "                                ";
 
 ngx_int_t
 ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
-    ngx_uint_t event, ngx_uint_t opcode, u_char *payload, size_t len)
+    ngx_uint_t at, ngx_uint_t opcode, u_char *payload, size_t len)
 {
     u_char  header[FCC_WS_HEADER_MAX];
     size_t  hlen;
@@ -55,10 +55,9 @@ ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a, int64_t seq,
         return NGX_ERROR;
     }
 
-    ngx_http_fcchat_log_append(&a->log, seq, event, header, hlen, payload,
-                               len);
+    ngx_http_fcchat_log_append(&a->log, seq, at, header, hlen, payload, len);
 
-    if (event) {
+    if (at) {
         ngx_http_fcchat_stat_add(DELIVERIES, a->n);
 
     } else {
@@ -102,7 +101,7 @@ ngx_http_fcchat_audience_close(ngx_http_fcchat_audience_t *a, ngx_uint_t code)
 
 ngx_int_t
 ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a, int64_t seq,
-    ngx_uint_t opcode, u_char *payload, size_t len)
+    ngx_uint_t at, ngx_uint_t opcode, u_char *payload, size_t len)
 {
     u_char     header[FCC_WS_HEADER_MAX];
     size_t     hlen;
@@ -116,10 +115,29 @@ ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a, int64_t seq,
                                      ngx_http_fcchat_audience_max(a, len),
                                      a->l);
     if (rc == NGX_OK) {
-        ngx_http_fcchat_log_prepend(&a->log, seq, header, hlen, payload, len);
+        ngx_http_fcchat_log_prepend(&a->log, seq, at, header, hlen, payload,
+                                    len);
     }
 
     return rc;
+}
+
+
+void
+ngx_http_fcchat_audience_expire(ngx_http_fcchat_audience_t *a, ngx_uint_t at)
+{
+    uint64_t  until;
+
+    if (a->waiting) {
+        return;
+    }
+
+    until = ngx_http_fcchat_log_old(&a->log, at);
+
+    if (until > a->log.base) {
+        ngx_http_fcchat_log_forget(&a->log, until,
+                                   ngx_http_fcchat_audience_keep(a, 0));
+    }
 }
 
 

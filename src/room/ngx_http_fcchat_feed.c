@@ -33,7 +33,7 @@
 static void ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room,
     fcc_event_t *e);
 static void ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t event,
+    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t at,
     fcc_buf_t *b);
 static void ngx_http_fcchat_room_gap(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_encoding_e encoding);
@@ -136,7 +136,8 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         }
 
         if (b.pos != b.start) {
-            ngx_http_fcchat_room_put_frame(room, i, e->seq, 1, &b);
+            ngx_http_fcchat_room_put_frame(room, i, e->seq,
+                                           ngx_http_fcchat_room_at(e), &b);
         }
     }
 
@@ -148,7 +149,7 @@ ngx_http_fcchat_room_append(ngx_http_fcchat_room_t *room, fcc_event_t *e)
 
 static void
 ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
-    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t event,
+    ngx_http_fcchat_encoding_e encoding, int64_t seq, ngx_uint_t at,
     fcc_buf_t *b)
 {
     size_t                       len;
@@ -164,7 +165,7 @@ ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
 
         /* what is no event is for those who are there */
 
-        if (event ? !ngx_http_fcchat_room_reads(room, log) : a->n == 0) {
+        if (at ? !ngx_http_fcchat_room_reads(room, log) : a->n == 0) {
             continue;
         }
 
@@ -172,8 +173,16 @@ ngx_http_fcchat_room_put_frame(ngx_http_fcchat_room_t *room,
         len = b->pos - b->start;
         opcode = ngx_http_fcchat_room_pack(room, log, &p, &len);
 
-        (void) ngx_http_fcchat_audience_append(a, seq, event, opcode, p, len);
+        (void) ngx_http_fcchat_audience_append(a, seq, at, opcode, p, len);
     }
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_room_at(fcc_event_t *e)
+{
+    return (ngx_uint_t) ngx_min(ngx_max(e->at / 1000, 1),
+                                NGX_MAX_UINT32_VALUE);
 }
 
 

@@ -204,15 +204,25 @@ ngx_http_fcchat_log_evict(ngx_http_fcchat_log_t *log, uint64_t until)
 
 void
 ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
-    ngx_uint_t event, u_char *header, size_t hlen, u_char *payload,
-    size_t plen)
+    ngx_uint_t at, u_char *header, size_t hlen, u_char *payload, size_t plen)
 {
+    uint64_t                      i;
     ngx_http_fcchat_log_entry_t  *e;
+
+    for (i = log->next; at && i > log->first; i--) {
+        e = &log->entries[(i - 1) & (log->nalloc - 1)];
+
+        if (e->at && e->at <= at) {
+            break;
+        }
+
+        e->at = ngx_min(e->at, at);
+    }
 
     e = &log->entries[log->next++ & (log->nalloc - 1)];
     e->pos = log->head;
     e->seq = seq;
-    e->event = event;
+    e->at = at;
 
     ngx_http_fcchat_log_copy(log, log->head, header, hlen);
     ngx_http_fcchat_log_copy(log, log->head + hlen, payload, plen);
@@ -223,9 +233,19 @@ ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
 
 void
 ngx_http_fcchat_log_prepend(ngx_http_fcchat_log_t *log, int64_t seq,
-    u_char *header, size_t hlen, u_char *payload, size_t plen)
+    ngx_uint_t at, u_char *header, size_t hlen, u_char *payload, size_t plen)
 {
+    uint64_t                      i;
     ngx_http_fcchat_log_entry_t  *e;
+
+    for (i = log->first; i < log->next; i++) {
+        e = &log->entries[i & (log->nalloc - 1)];
+
+        if (e->at) {
+            at = ngx_min(at, e->at);
+            break;
+        }
+    }
 
     log->base -= hlen + plen;
 
@@ -239,7 +259,42 @@ ngx_http_fcchat_log_prepend(ngx_http_fcchat_log_t *log, int64_t seq,
     e = &log->entries[--log->first & (log->nalloc - 1)];
     e->pos = log->base;
     e->seq = seq;
-    e->event = 1;
+    e->at = at;
+}
+
+
+uint64_t
+ngx_http_fcchat_log_old(ngx_http_fcchat_log_t *log, ngx_uint_t at)
+{
+    uint64_t                      i, until;
+    ngx_http_fcchat_log_entry_t  *e;
+
+    until = log->base;
+
+    for (i = log->first; i < log->next; i++) {
+        e = &log->entries[i & (log->nalloc - 1)];
+
+        if (e->at >= at) {
+            break;
+        }
+
+        if (e->at) {
+            until = (i + 1 == log->next)
+                    ? log->head : log->entries[(i + 1) & (log->nalloc - 1)].pos;
+        }
+    }
+
+    return until;
+}
+
+
+void
+ngx_http_fcchat_log_forget(ngx_http_fcchat_log_t *log, uint64_t until,
+    uint64_t keep)
+{
+    keep = ngx_http_fcchat_log_begin(log, keep);
+
+    ngx_http_fcchat_log_evict(log, ngx_min(until, keep));
 }
 
 
@@ -271,7 +326,7 @@ ngx_http_fcchat_log_low(ngx_http_fcchat_log_t *log, int64_t have)
 
     e = &log->entries[i & (log->nalloc - 1)];
 
-    return e->event ? e->seq : e->seq + 1;
+    return e->at ? e->seq : e->seq + 1;
 }
 
 
@@ -305,7 +360,7 @@ ngx_http_fcchat_log_event(ngx_http_fcchat_log_t *log, int64_t seq,
 
     e = &log->entries[i & (log->nalloc - 1)];
 
-    if (e->seq != seq || !e->event) {
+    if (e->seq != seq || e->at == 0) {
         return NGX_DECLINED;
     }
 

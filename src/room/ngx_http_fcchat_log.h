@@ -24,7 +24,8 @@ typedef struct {
     uint64_t                 pos;       /* where the frame begins */
     int64_t                  seq;       /* of an event, or of the last one
                                          * before a frame that is none */
-    ngx_uint_t               event;     /* 1: this frame is the event seq */
+    ngx_uint_t               at;        /* s: of the event, or of an older one
+                                         * behind it; 0: this frame is none */
 } ngx_http_fcchat_log_entry_t;
 
 
@@ -62,14 +63,22 @@ ngx_int_t ngx_http_fcchat_log_reserve(ngx_http_fcchat_log_t *log, size_t len,
 /* 1 when a frame of len bytes fits without a reserve() */
 ngx_uint_t ngx_http_fcchat_log_fits(ngx_http_fcchat_log_t *log, size_t len);
 
-/* appends one frame that fits, given as header and payload */
+/* appends one frame that fits, given as header and payload; at: the event's
+ * time, in seconds, or 0: it is none */
 void ngx_http_fcchat_log_append(ngx_http_fcchat_log_t *log, int64_t seq,
-    ngx_uint_t event, u_char *header, size_t hlen, u_char *payload,
-    size_t plen);
+    ngx_uint_t at, u_char *header, size_t hlen, u_char *payload, size_t plen);
 
 /* puts one that fits before all others: the event with the next lower number */
 void ngx_http_fcchat_log_prepend(ngx_http_fcchat_log_t *log, int64_t seq,
-    u_char *header, size_t hlen, u_char *payload, size_t plen);
+    ngx_uint_t at, u_char *header, size_t hlen, u_char *payload, size_t plen);
+
+/* where the last event from before that time ends, or base */
+uint64_t ngx_http_fcchat_log_old(ngx_http_fcchat_log_t *log, ngx_uint_t at);
+
+/* forgets what lies before until, which is a beginning of a frame or the head,
+ * but for what a reader at keep still needs */
+void ngx_http_fcchat_log_forget(ngx_http_fcchat_log_t *log, uint64_t until,
+    uint64_t keep);
 
 /*
  * All events from this number to have are in the log; have + 1 when none is.

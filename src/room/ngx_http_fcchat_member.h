@@ -179,13 +179,13 @@ void ngx_http_fcchat_member_free(ngx_http_fcchat_member_t *m);
 
 /*
  * Appends a frame for all readers of the log; they get it by the next walks.
- * opcode is as fcc_ws_header() takes it.  seq is the event's number, or, when
- * it is none (event is 0), that of the last event.  A reader that is too far
- * behind is told 4008.  NGX_OK, or NGX_ERROR when it could not be kept (no
- * memory): the readers were told 4010.
+ * opcode is as fcc_ws_header() takes it.  seq and at are the event's number and
+ * time (s), or, when it is none, that of the last event and 0.  A reader that
+ * is too far behind is told 4008.  NGX_OK, or NGX_ERROR when it could not be
+ * kept (no memory): the readers were told 4010.
  */
 ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
-    int64_t seq, ngx_uint_t event, ngx_uint_t opcode, u_char *payload,
+    int64_t seq, ngx_uint_t at, ngx_uint_t opcode, u_char *payload,
     size_t len);
 
 /*
@@ -193,7 +193,14 @@ ngx_int_t ngx_http_fcchat_audience_append(ngx_http_fcchat_audience_t *a,
  * NGX_OK; NGX_DECLINED when the log is as large as it may be; NGX_ERROR.
  */
 ngx_int_t ngx_http_fcchat_audience_prepend(ngx_http_fcchat_audience_t *a,
-    int64_t seq, ngx_uint_t opcode, u_char *payload, size_t len);
+    int64_t seq, ngx_uint_t at, ngx_uint_t opcode, u_char *payload, size_t len);
+
+/*
+ * Forgets the events from before that time (s), and those before them, unless
+ * somebody is to be sent them yet or waits for what comes before.
+ */
+void ngx_http_fcchat_audience_expire(ngx_http_fcchat_audience_t *a,
+    ngx_uint_t at);
 
 /*
  * Puts a frame of the same length in the place of an event's, for whoever has

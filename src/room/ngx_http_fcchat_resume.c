@@ -16,7 +16,8 @@
  *
  * What is too old is deleted from PostgreSQL, but for messages that are pinned.
  * So the log ends where a number is missing, and who wants more is lost; a page
- * that joins is given what there is.
+ * that joins is given what there is.  The log forgets what is as old before
+ * somebody joins it, as only PostgreSQL knows what there still is.
  *
  * A member that waits may go at any time: leave() takes it out of the queue.  A
  * reader may be ahead of this worker (it was told by another): then it waits
@@ -49,7 +50,15 @@ ngx_int_t
 ngx_http_fcchat_room_resume(ngx_http_fcchat_room_t *room,
     ngx_http_fcchat_member_t *m, ngx_uint_t log, int64_t since)
 {
+    time_t     retention;
     ngx_int_t  rc;
+
+    retention = room->hub->conf->store.retention;
+
+    if (retention) {
+        ngx_http_fcchat_audience_expire(&room->audiences[log],
+                                        ngx_time() - retention);
+    }
 
     m->since = since;
     m->polled = room->polled;
@@ -324,7 +333,9 @@ ngx_http_fcchat_resume_put(ngx_http_fcchat_room_t *room, fcc_event_t *e)
         len = b.pos - b.start;
         opcode = ngx_http_fcchat_room_pack(room, i, &p, &len);
 
-        if (ngx_http_fcchat_audience_prepend(a, e->seq, opcode, p, len)
+        if (ngx_http_fcchat_audience_prepend(a, e->seq,
+                                             ngx_http_fcchat_room_at(e),
+                                             opcode, p, len)
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -469,6 +469,9 @@ ngx_uint_t ngx_http_fcchat_room_reads(ngx_http_fcchat_room_t *room,
 ngx_uint_t ngx_http_fcchat_room_pack(ngx_http_fcchat_room_t *room,
     ngx_uint_t log, u_char **data, size_t *len);
 
+/* when the event was, for its place in a log: in seconds, and not 0 */
+ngx_uint_t ngx_http_fcchat_room_at(fcc_event_t *e);
+
 /* the event's JSON in one encoding; nothing where it has no word for it */
 void ngx_http_fcchat_room_encode(fcc_buf_t *b, fcc_event_t *e,
     ngx_uint_t encoding);

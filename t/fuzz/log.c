@@ -22,7 +22,7 @@ typedef struct {
     uint64_t    pos;
     size_t      len;
     int64_t     seq;
-    unsigned    event;
+    unsigned    at;             /* 0: no event */
     unsigned    old;            /* of a former epoch */
 } frame_t;
 
@@ -77,7 +77,7 @@ fuzz_keep(ngx_http_fcchat_log_t *log)
 
 static void
 fuzz_append(ngx_http_fcchat_log_t *log, size_t len, int64_t *have,
-    unsigned event)
+    unsigned at)
 {
     size_t     i;
     u_char     frame[4096];
@@ -106,15 +106,15 @@ fuzz_append(ngx_http_fcchat_log_t *log, size_t len, int64_t *have,
     fr = &frames[last++];
     fr->pos = head;
     fr->len = len;
-    fr->event = event;
+    fr->at = at;
     fr->old = 0;
-    fr->seq = event ? ++*have : *have;
+    fr->seq = at ? ++*have : *have;
 
     for (i = 0; i < len; i++) {
         frame[i] = fuzz_at(fr, i);
     }
 
-    ngx_http_fcchat_log_append(log, fr->seq, event, frame, len / 3,
+    ngx_http_fcchat_log_append(log, fr->seq, at, frame, len / 3,
                                frame + len / 3, len - len / 3);
 
     claim(log->head == head + len);
@@ -122,7 +122,7 @@ fuzz_append(ngx_http_fcchat_log_t *log, size_t len, int64_t *have,
 
 
 static void
-fuzz_prepend(ngx_http_fcchat_log_t *log, size_t len, int64_t have)
+fuzz_prepend(ngx_http_fcchat_log_t *log, size_t len, int64_t have, unsigned at)
 {
     size_t    i;
     int64_t   low;
@@ -147,7 +147,7 @@ fuzz_prepend(ngx_http_fcchat_log_t *log, size_t len, int64_t have)
 
     /* it goes before everything: what is there must begin with an event */
 
-    if (first < last && (!frames[first].event || frames[first].old
+    if (first < last && (!frames[first].at || frames[first].old
                          || frames[first].seq != low))
     {
         return;
@@ -156,7 +156,7 @@ fuzz_prepend(ngx_http_fcchat_log_t *log, size_t len, int64_t have)
     fr = &frames[--first];
     fr->pos = log->base - len;
     fr->len = len;
-    fr->event = 1;
+    fr->at = at;
     fr->old = 0;
     fr->seq = low - 1;
 
@@ -164,8 +164,8 @@ fuzz_prepend(ngx_http_fcchat_log_t *log, size_t len, int64_t have)
         frame[i] = fuzz_at(fr, i);
     }
 
-    ngx_http_fcchat_log_prepend(log, fr->seq, frame, len / 2, frame + len / 2,
-                                len - len / 2);
+    ngx_http_fcchat_log_prepend(log, fr->seq, at, frame, len / 2,
+                                frame + len / 2, len - len / 2);
 
     claim(log->base == fr->pos);
     claim(ngx_http_fcchat_log_low(log, have) == low - 1);
@@ -237,7 +237,7 @@ fuzz_resume(ngx_http_fcchat_log_t *log, reader_t *r, int64_t have, int64_t seq)
 
     if (seq <= have) {
         for (i = first; i < last; i++) {
-            if (frames[i].event && !frames[i].old && frames[i].seq == seq) {
+            if (frames[i].at && !frames[i].old && frames[i].seq == seq) {
                 break;
             }
         }
@@ -249,6 +249,40 @@ fuzz_resume(ngx_http_fcchat_log_t *log, reader_t *r, int64_t have, int64_t seq)
 
     r->on = 1;
     r->pos = pos;
+}
+
+
+/* all up to the last one that is old, or to the frame that a reader is in */
+
+static void
+fuzz_forget(ngx_http_fcchat_log_t *log, unsigned at)
+{
+    size_t    i;
+    uint64_t  until, keep, old;
+
+    keep = fuzz_keep(log);
+    old = ngx_http_fcchat_log_old(log, at);
+    until = log->base;
+
+    for (i = first; i < last; i++) {
+        if (frames[i].pos >= log->base && frames[i].at && frames[i].at < at) {
+            until = frames[i].pos + frames[i].len;
+        }
+    }
+
+    claim(old == until);
+
+    for (i = first; i < last; i++) {
+        if (frames[i].pos <= keep && keep < frames[i].pos + frames[i].len
+            && frames[i].pos < until)
+        {
+            until = frames[i].pos;
+        }
+    }
+
+    ngx_http_fcchat_log_forget(log, old, keep);
+
+    claim(log->base == until);
 }
 
 
@@ -279,7 +313,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         case 0:
         case 1:
-            fuzz_append(&log, 1 + fuzz_number(&f, 2) % 4096, &have, 1);
+            fuzz_append(&log, 1 + fuzz_number(&f, 2) % 4096, &have,
+                        1 + (what >> 3));
             break;
 
         case 2:
@@ -287,7 +322,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
 
         case 3:
-            fuzz_prepend(&log, 1 + fuzz_number(&f, 2) % 4096, have);
+            fuzz_prepend(&log, 1 + fuzz_number(&f, 2) % 4096, have,
+                         1 + (what >> 3));
             break;
 
         case 4:
@@ -317,6 +353,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 memset(readers, 0, sizeof(readers));
                 ngx_http_fcchat_log_clear(&log);
                 first = last;
+
+            } else {
+                fuzz_forget(&log, fuzz_byte(&f) % 34);
             }
         }
     }
