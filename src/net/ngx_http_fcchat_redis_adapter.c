@@ -198,14 +198,16 @@ ngx_http_fcchat_redis_connected(const redisAsyncContext *ac, int status)
 {
     ngx_http_fcchat_redis_conn_t  *conn;
 
-    /* a failure comes through the cleanup hook; hiredis 0.14 must not be asked
-     * to free or to disconnect from here */
+    conn = ac->data;
 
-    if (status != REDIS_OK) {
+    /* a failure comes through the cleanup hook; hiredis 0.14 must not be asked
+     * to free or to disconnect from here.  Where events are posted, the time
+     * for it may have been over in this same turn */
+
+    if (status != REDIS_OK || conn->redis->failed) {
         return;
     }
 
-    conn = ac->data;
     conn->state = NGX_HTTP_FCCHAT_REDIS_LOGIN;
 
     ngx_del_timer(&conn->timer);
