@@ -2,10 +2,13 @@
 /*
  * hiredis in nginx's event loop: its hooks, its sockets, and a guard.
  *
- * hiredis 0.14 asserts on answers that nobody asked for, and Debian's build has
- * the asserts: one wrong byte from the server would end the worker.  The guard
+ * hiredis asserts on answers that nobody asked for, and Debian's build has the
+ * asserts: one wrong byte from the server would end the worker.  The guard
  * stands before the functions that make reply objects, and refuses those that
  * would not survive; hiredis takes it for a lack of memory and disconnects.
+ *
+ * A connection that fails is cleaned up before its callbacks by hiredis 1.x,
+ * and after them by 0.14.
  */
 
 
@@ -13,6 +16,13 @@
 
 
 #define NGX_HTTP_FCCHAT_REDIS_ELEMENTS  16
+
+
+#if (HIREDIS_MAJOR >= 1)
+typedef size_t  ngx_http_fcchat_redis_count_t;
+#else
+typedef int     ngx_http_fcchat_redis_count_t;
+#endif
 
 
 static ngx_int_t ngx_http_fcchat_redis_attach(
@@ -33,21 +43,35 @@ static void ngx_http_fcchat_redis_cleanup(void *data);
 static void *ngx_http_fcchat_redis_guard_string(const redisReadTask *task,
     char *str, size_t len);
 static void *ngx_http_fcchat_redis_guard_array(const redisReadTask *task,
-    int elements);
+    ngx_http_fcchat_redis_count_t elements);
 static void *ngx_http_fcchat_redis_guard_integer(const redisReadTask *task,
     long long value);
 static void *ngx_http_fcchat_redis_guard_nil(const redisReadTask *task);
+#if (HIREDIS_MAJOR >= 1)
+static void *ngx_http_fcchat_redis_guard_double(const redisReadTask *task,
+    double value, char *str, size_t len);
+static void *ngx_http_fcchat_redis_guard_bool(const redisReadTask *task,
+    int value);
+#endif
 static void ngx_http_fcchat_redis_guard_free(void *reply);
 static ngx_uint_t ngx_http_fcchat_redis_guard(const redisReadTask *task,
-    int type, int elements);
+    int type, size_t elements);
+static ngx_uint_t ngx_http_fcchat_redis_guard_child(const redisReadTask *task,
+    int type);
+static ngx_uint_t ngx_http_fcchat_redis_guard_name(const redisReadTask *task,
+    char *str, size_t len);
 
 
 static redisReplyObjectFunctions  ngx_http_fcchat_redis_guards = {
-    ngx_http_fcchat_redis_guard_string,
-    ngx_http_fcchat_redis_guard_array,
-    ngx_http_fcchat_redis_guard_integer,
-    ngx_http_fcchat_redis_guard_nil,
-    ngx_http_fcchat_redis_guard_free
+    .createString = ngx_http_fcchat_redis_guard_string,
+    .createArray = ngx_http_fcchat_redis_guard_array,
+    .createInteger = ngx_http_fcchat_redis_guard_integer,
+    .createNil = ngx_http_fcchat_redis_guard_nil,
+#if (HIREDIS_MAJOR >= 1)
+    .createDouble = ngx_http_fcchat_redis_guard_double,
+    .createBool = ngx_http_fcchat_redis_guard_bool,
+#endif
+    .freeObject = ngx_http_fcchat_redis_guard_free
 };
 
 
@@ -386,16 +410,24 @@ ngx_http_fcchat_redis_guard_string(const redisReadTask *task, char *str,
         return NULL;
     }
 
+    if (task->parent && task->idx == 1
+        && !ngx_http_fcchat_redis_guard_name(task, str, len))
+    {
+        conn->odd = 1;
+        return NULL;
+    }
+
     return conn->fn->createString(task, str, len);
 }
 
 
 static void *
-ngx_http_fcchat_redis_guard_array(const redisReadTask *task, int elements)
+ngx_http_fcchat_redis_guard_array(const redisReadTask *task,
+    ngx_http_fcchat_redis_count_t elements)
 {
     ngx_http_fcchat_redis_conn_t *conn = task->privdata;
 
-    if (!ngx_http_fcchat_redis_guard(task, REDIS_REPLY_ARRAY, elements)) {
+    if (!ngx_http_fcchat_redis_guard(task, task->type, elements)) {
         return NULL;
     }
 
@@ -429,6 +461,35 @@ ngx_http_fcchat_redis_guard_nil(const redisReadTask *task)
 }
 
 
+#if (HIREDIS_MAJOR >= 1)
+
+/* of RESP3, which nobody asked for */
+
+static void *
+ngx_http_fcchat_redis_guard_double(const redisReadTask *task, double value,
+    char *str, size_t len)
+{
+    ngx_http_fcchat_redis_conn_t *conn = task->privdata;
+
+    conn->odd = 1;
+
+    return NULL;
+}
+
+
+static void *
+ngx_http_fcchat_redis_guard_bool(const redisReadTask *task, int value)
+{
+    ngx_http_fcchat_redis_conn_t *conn = task->privdata;
+
+    conn->odd = 1;
+
+    return NULL;
+}
+
+#endif
+
+
 static void
 ngx_http_fcchat_redis_guard_free(void *reply)
 {
@@ -437,15 +498,21 @@ ngx_http_fcchat_redis_guard_free(void *reply)
 
 
 static ngx_uint_t
-ngx_http_fcchat_redis_guard(const redisReadTask *task, int type, int elements)
+ngx_http_fcchat_redis_guard(const redisReadTask *task, int type,
+    size_t elements)
 {
     ngx_uint_t                     ok;
-    redisReply                    *parent;
     ngx_http_fcchat_redis_conn_t  *conn;
 
     conn = task->privdata;
 
-    if (task->parent == NULL) {
+    if (type > REDIS_REPLY_ERROR || conn->redis->failed) {
+
+        /* of RESP3, or on a connection that is about to be closed */
+
+        ok = 0;
+
+    } else if (task->parent == NULL) {
 
         /* an error always has a place; else somebody must have asked */
 
@@ -457,19 +524,8 @@ ngx_http_fcchat_redis_guard(const redisReadTask *task, int type, int elements)
                   && elements >= 3
                   && elements <= NGX_HTTP_FCCHAT_REDIS_ELEMENTS));
 
-    } else if (task->idx < 2) {
-        ok = (type == REDIS_REPLY_STRING);
-
-    } else if (task->idx == 2) {
-
-        /* the payload of a message, or a number of subscriptions */
-
-        parent = task->parent->obj;
-        ok = (parent->element[0]->str[0] == 'm') ? type == REDIS_REPLY_STRING
-                                                 : type == REDIS_REPLY_INTEGER;
-
     } else {
-        ok = (type != REDIS_REPLY_ARRAY);
+        ok = ngx_http_fcchat_redis_guard_child(task, type);
     }
 
     if (!ok) {
@@ -477,4 +533,60 @@ ngx_http_fcchat_redis_guard(const redisReadTask *task, int type, int elements)
     }
 
     return ok;
+}
+
+
+static ngx_uint_t
+ngx_http_fcchat_redis_guard_child(const redisReadTask *task, int type)
+{
+    redisReply  *parent;
+
+    if (task->idx < 2) {
+        return type == REDIS_REPLY_STRING;
+    }
+
+    if (task->idx > 2) {
+        return type != REDIS_REPLY_ARRAY;
+    }
+
+    /* the payload of a message, or a number of subscriptions */
+
+    parent = task->parent->obj;
+
+    return (parent->element[0]->str[0] == 'm')
+           ? type == REDIS_REPLY_STRING
+           : type == REDIS_REPLY_INTEGER;
+}
+
+
+/*
+ * hiredis 1.x has to know the channel that is confirmed, and forgets one that
+ * is left.  No pattern is ever asked for.
+ */
+
+static ngx_uint_t
+ngx_http_fcchat_redis_guard_name(const redisReadTask *task, char *str,
+    size_t len)
+{
+    u_char                        *kind;
+    ngx_str_t                      name;
+    redisReply                    *parent;
+    ngx_http_fcchat_redis_conn_t  *conn;
+
+    conn = task->privdata;
+    parent = task->parent->obj;
+    kind = (u_char *) parent->element[0]->str;
+
+    name.len = len;
+    name.data = (u_char *) str;
+
+    if (ngx_strcasecmp(kind, (u_char *) "subscribe") == 0) {
+        return ngx_http_fcchat_redis_channel_asked(conn->redis, &name);
+    }
+
+    if (ngx_strcasecmp(kind, (u_char *) "unsubscribe") == 0) {
+        return !ngx_http_fcchat_redis_channel_confirmed(conn->redis, &name);
+    }
+
+    return kind[0] != 'p' && kind[0] != 'P';
 }

@@ -252,6 +252,38 @@ ngx_http_fcchat_redis_channels_expire(ngx_http_fcchat_redis_t *redis)
 }
 
 
+ngx_uint_t
+ngx_http_fcchat_redis_channel_asked(ngx_http_fcchat_redis_t *redis,
+    ngx_str_t *name)
+{
+    ngx_http_fcchat_redis_channel_t  *channel;
+
+    if (ngx_http_fcchat_redis_is_beat(redis, name)) {
+        return 1;
+    }
+
+    channel = ngx_http_fcchat_redis_channel_find(redis, name);
+
+    return channel && channel->asked;
+}
+
+
+ngx_uint_t
+ngx_http_fcchat_redis_channel_confirmed(ngx_http_fcchat_redis_t *redis,
+    ngx_str_t *name)
+{
+    ngx_http_fcchat_redis_channel_t  *channel;
+
+    if (ngx_http_fcchat_redis_is_beat(redis, name)) {
+        return 1;
+    }
+
+    channel = ngx_http_fcchat_redis_channel_find(redis, name);
+
+    return channel && channel->confirmed;
+}
+
+
 void
 ngx_http_fcchat_redis_channel_reply(redisAsyncContext *ac, void *data,
     void *privdata)

@@ -141,6 +141,12 @@ void ngx_http_fcchat_redis_channels_ask(ngx_http_fcchat_redis_t *redis);
 void ngx_http_fcchat_redis_channels_tell(ngx_http_fcchat_redis_t *redis);
 void ngx_http_fcchat_redis_channels_expire(ngx_http_fcchat_redis_t *redis);
 
+/* SUBSCRIBE went out for it on this connection; and it was confirmed */
+ngx_uint_t ngx_http_fcchat_redis_channel_asked(ngx_http_fcchat_redis_t *redis,
+    ngx_str_t *name);
+ngx_uint_t ngx_http_fcchat_redis_channel_confirmed(
+    ngx_http_fcchat_redis_t *redis, ngx_str_t *name);
+
 /* hiredis's callback for whatever comes on the subscribed connection */
 void ngx_http_fcchat_redis_channel_reply(redisAsyncContext *ac, void *data,
     void *privdata);
