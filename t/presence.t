@@ -26,7 +26,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(27 + 2);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(30 + 2);
 my $t2 = Test::Nginx->new();
 my $presence = 'fcchat_guests read; fcchat_presence on limit=16 grace=1s;'
                . ' fcchat_timeout 10m;';
@@ -115,6 +115,37 @@ is(join(' ', map { "$_->[0]{type} $_->[1]" }
              grep { $_->[1] && $_->[1] ne 'dave' }
              map { [ $_, name($_) ] } map { @{$_->{others}} } @v1),
    '', 'nobody else');
+
+# what a worker says of those who have just left it, where somebody comes, and
+# where nobody is there any more
+
+{
+    my $room = $site->django->room('stream_3');
+    my $carol = $site->join('carol', room => 'stream_3');
+    my $channel = wait_for(sub {
+        $site->redis->cmd('PUBSUB', 'CHANNELS', "*:room:*:$room")->[0];
+    });
+    my $spy = $site->redis->client();
+
+    $spy->cmd('SUBSCRIBE', $channel);
+
+    my $bob = at('bob', $carol->header('X-Worker'), 'stream_3');
+    my ($worker, %seen) = says($spy, qr//, sub {
+        return here('carol', @_) && here('bob', @_);
+    });
+
+    ok($worker, 'users of a worker');
+    $bob->close();
+
+    my $dave = at('dave', $carol->header('X-Worker'), 'stream_3');
+
+    (undef, %seen) = says($spy, qr/^$worker$/, sub { return here('dave', @_) });
+    ok($seen{bob}, 'who has left is not there when somebody comes');
+    $_->close() for $carol, $dave;
+    ok(says($spy, qr/^$worker$/, sub { my %seen = @_;
+                                       return $seen{carol} && $seen{dave} }),
+       'nor when nobody is there any more');
+}
 
 # a worker is killed, and its users are at another one, or away
 
@@ -271,13 +302,40 @@ sub viewers {
 }
 
 
+# What such a worker says on the bus at last: itself, and how many milliseconds
+# ago it saw each user.
+
+sub says {
+    my ($spy, $worker, $condition) = @_;
+
+    while (my (undef, $envelope) = $spy->message(5 * slow())) {
+        my $m = FC::WS::json()->decode($envelope);
+
+        next if $m->{t} ne 'present' || $m->{w} !~ $worker;
+
+        my %seen = map { $_->[1] => $_->[4] } @{$m->{users}};
+
+        return ($m->{w}, %seen) if $condition->(%seen);
+    }
+
+    return;
+}
+
+
+sub here {
+    my ($user, %seen) = @_;
+
+    return defined $seen{$user} && $seen{$user} == 0;
+}
+
+
 # A socket in that worker.
 
 sub at {
-    my ($user, $worker) = @_;
+    my ($user, $worker, $room) = @_;
 
     for (1 .. 200) {
-        my $ws = $site->join($user);
+        my $ws = $site->join($user, room => $room // 'stream_1');
 
         return $ws if $ws->header('X-Worker') == $worker;
         $ws->drop();

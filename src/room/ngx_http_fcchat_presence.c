@@ -142,11 +142,8 @@ ngx_http_fcchat_presence_handler(ngx_event_t *ev)
     {
         room = ngx_queue_data(q, ngx_http_fcchat_room_t, queue);
 
-        if (room->presence && room->presence->changed
-            && !ngx_http_fcchat_presence_silent(room))
-        {
-            ngx_http_fcchat_presence_publish(room);
-            ngx_http_fcchat_presence_tell(room);
+        if (room->presence && room->presence->changed) {
+            ngx_http_fcchat_presence_tick(room);
         }
     }
 }
@@ -166,8 +163,9 @@ ngx_http_fcchat_presence_tick(ngx_http_fcchat_room_t *room)
     if (ngx_http_fcchat_room_members(room) == 0
         && ngx_queue_empty(&room->resumers))
     {
-        /* nobody to tell; what was said of them stands elsewhere */
+        /* nobody to tell; what is said last stands elsewhere: all have left */
 
+        ngx_http_fcchat_presence_scan(room);
         ngx_http_fcchat_presence_publish(room);
         ngx_http_fcchat_presence_free(room);
         return;
