@@ -74,7 +74,7 @@ srand($seed);
 my @seeded = ((map { [$_, 'v1'], [$_, 'v1'] } @v1),
               (map { [$_, 'old'] } @old), map { [$_, 'page'] } @page);
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(3 + @seeded + 4 + 9 + 1);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(3 + @seeded + 4 + 9 + 2);
 
 my $c = Checker->new($t, nodes => 1, senders => 4, rate => 25, readers => 4,
                      old => 2, others => 2, moderates => 'all');
@@ -214,6 +214,30 @@ mod.draw_delete(Event(2, "message", 2, "b", ""), 0)
 print(page.settled())
 EOF
    "False\nFalse\nTrue\n", 'a page does not wait for what was deleted');
+
+# A page of a log that has gone back has less than was asked for, until it is
+# told that it is another one.
+
+is(run_quiet({}, 'python3', '-c', <<'EOF', top() . '/t/fault'),
+import collections, sys, types
+sys.path.insert(0, sys.argv[1])
+from judge import Judge
+from moderator import Moderator
+run = types.SimpleNamespace()
+mod = Moderator(run, dict(name="n", cookie="", node=("", 0), path="", room="r",
+                          moderates="messages", since=("old", 9)))
+mod.page = 10
+mod.came({"before": 10, "messages": []})
+for epoch in "old", "new":
+    ledger = types.SimpleNamespace(heads={"r": (epoch, 9)}, bans={},
+                                   rows=collections.defaultdict(dict),
+                                   deleted=collections.defaultdict(dict))
+    judge = Judge(run, ledger, 1)
+    judge.mine = collections.Counter(mod.anomalies)
+    judge.v1(mod)
+    print(judge.mine["hole"])
+EOF
+   "1\n0\n", 'a page of a log that is gone is none with a hole');
 
 
 sub come {

@@ -135,8 +135,9 @@ class Judge:
                 self.delay(c, event.seq, rows[event.seq].at, since, t)
             for a, b in bans:
                 self.mine["stray"] += a + self.grace < t < b
-        for e, known, events in c.pages:
+        for e, known, events, whole in c.pages:
             if e == epoch:
+                self.mine["hole"] += not whole
                 for event in events:
                     self.same(c, event, rows.get(event.seq), known)
         if c.epoch == epoch and c.seq < head and c.ends is None:

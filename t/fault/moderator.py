@@ -23,7 +23,7 @@ class Moderator(client.Client):
         self.deleted = set()
         self.hidden = set()
         self.page = None                # the number below which it has asked
-        self.pages = []                 # (epoch, what it had, [Event])
+        self.pages = []                 # (epoch, what it had, [Event], whole)
 
     def text(self, cid):
         return "%s|%s|%s|" % (self.room, self.user, cid)
@@ -148,7 +148,6 @@ class Moderator(client.Client):
             self.note("broken")
             return
         seqs = [e.seq for e in events]
-        if m["before"] != before or not seqs and before > 1 or \
-                seqs != list(range(before - len(seqs), before)):
-            self.note("hole")
-        self.pages.append((self.epoch, before - 1, events))
+        whole = m["before"] == before and (seqs or before == 1) and \
+            seqs == list(range(before - len(seqs), before))
+        self.pages.append((self.epoch, before - 1, events, whole))
