@@ -54,6 +54,11 @@ ngx_http_fcchat_api_refuse(ngx_http_fcchat_api_t *api, ngx_uint_t status,
 
     r = api->ctx.request;
 
+    /* what is under way must not answer a second time, were it after a 500
+     * for want of memory here */
+
+    ngx_http_fcchat_api_release(api);
+
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "fcchat API answered with %ui, %s: %s", status, code, text);
 
