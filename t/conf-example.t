@@ -103,28 +103,33 @@ is(checked($conf), 'successful', 'nginx -t');
 # as many open files as a service of Debian may have
 
 system("prlimit --pid $$ --nofile=1024:") == 0 or die "prlimit: $?\n";
-unlike($t->dump_config(), qr/resource limit/, 'more sockets than that');
+unlike(dumped(), qr/resource limit/, 'more sockets than that');
 
 $conf =~ s/^( *)#(fcchat)/$1$2/mg;
 
 is(checked($conf), 'successful', 'with all defaults written out');
 
 
-# nginx frees nothing when it ends after a test.
-
 sub checked {
     my ($text) = @_;
 
     $t->write_file_expand('nginx.conf', "%%TEST_GLOBALS%%\n$text");
 
-    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} || (),
-                               'detect_leaks=0';
-
-    my $out = $t->dump_config();
+    my $out = dumped();
 
     return $1 if $out =~ /nginx\.conf test is (successful)$/m;
 
     return join '', grep { /^nginx:/ } split /^/, $out;
+}
+
+
+# nginx frees nothing when it ends after a test.
+
+sub dumped {
+    local $ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} || (),
+                               'detect_leaks=0';
+
+    return $t->dump_config();
 }
 
 
