@@ -190,8 +190,9 @@ $event = seen($there, sub { ($_[0]{action} // '') eq 'pin'
 $n++;
 is_deeply([ $event->{by}, $event->{target}{text} ], [ undef, 'by hand' ],
           'pinned by hand');
-ok(wait_for(sub { (map { $_->{text} } @{fresh()->{pins}})[0] eq 'by hand' }),
-   'in welcome');
+ok(wait_for(sub {
+    ((map { $_->{text} } @{fresh()->{pins}})[0] // '') eq 'by hand'
+}), 'in welcome');
 $pg->sql("update chat_chatmessage set is_deleted = true where id = $said->{id}");
 $event = seen($there, sub { ($_[0]{action} // '') eq 'delete'
                                   && $_[0]{seq} == $n + 1 });

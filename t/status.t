@@ -24,7 +24,7 @@ use FC::WS;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(68);
+my $t = Test::Nginx->new()->has(qw/http rewrite/)->plan(69);
 
 my $nowhere = free_port();
 my $site = FC::Site->new($t, workers => 2, more => <<"EOT");
@@ -283,7 +283,12 @@ for my $end ([ 1001, sub { $_[0]->close(1001) } ],
 
 # refusals
 
+$before = metrics();
+
 my $only = $site->join('alice', path => '/few/stream_1/');
+
+moves($before, { 'connections_opened_total{protocol="old"}' => 1 },
+      'the only one comes');
 
 for ([ 'no_session', cookie => 'a' x 32 ],
      [ 'no_session', cookie => undef ],

@@ -85,7 +85,10 @@ my $text = qq{<b>&"' \\ \x{2028}\x{2029}\x{1f600}};
 $alice->send_json({ type => 'message', text => $text, cid => 'c1' });
 
 my $ack = answer($alice);
-my $frame = $alice->recv_message()->{payload};
+my $frame;
+
+do { $frame = $alice->recv_message()->{payload} }
+while $frame =~ /^\{"type":"viewers"/;
 
 my ($row, $at) = @{($site->pg->sql(
     "select id, to_char(created_at at time zone 'UTC',"
